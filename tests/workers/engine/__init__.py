@@ -1,0 +1,1 @@
+"""The engine's tests: numbers against hand-written PyTorch loops."""

@@ -1,0 +1,103 @@
+"""The same fit gives the same bits, however it is cut and beside whatever it runs."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.workers.engine.given import STRATEGIES, noisy_plane, sgd, specification
+from workers.engine import Data, Result, fit
+from workers.engine.batches import cut_batches
+from workers.engine.descent import Descent
+from workers.engine.fitting import STRATEGIES as DESCENTS
+
+
+def bits(result: Result) -> list[bytes]:
+    history = result.history
+    arrays = (history.loss, history.grad_norm, history.epochs_train_loss, *result.weights.values())
+    return [array.tobytes() for array in arrays]
+
+
+def begin(strategy: str, batch_size: int | None) -> Descent:
+    spec = specification(batch_size=batch_size, optimizer=sgd(momentum=0.9), steps=40)
+    data = noisy_plane(n_targets=2)
+    initial = spec.init.weights(spec.model, data.shape, spec.dtype, seed=0)
+    return DESCENTS[strategy](spec, data, cut_batches(spec, len(data.x)), initial)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("batch_size", [None, 7])
+@given(cuts=st.sets(st.integers(1, 39)))
+@settings(deadline=None, max_examples=25)
+def test_chunks_change_nothing(strategy: str, batch_size: int | None, cuts: set[int]) -> None:
+    # given a descent made in one go
+    whole = begin(strategy, batch_size)
+    whole.advance(40)
+
+    # when the same is made in pieces
+    pieces = begin(strategy, batch_size)
+    for stop in (*sorted(cuts), 40):
+        pieces.advance(stop - pieces.n_steps)
+
+    # then not a bit differs
+    assert pieces.n_steps == whole.n_steps == 40
+    assert pieces.trace.loss.tobytes() == whole.trace.loss.tobytes()
+    assert pieces.trace.grad_norm.tobytes() == whole.trace.grad_norm.tobytes()
+    assert pieces.final_loss() == whole.final_loss()
+    for name, weight in whole.weights().items():
+        assert pieces.weights()[name].tobytes() == weight.tobytes()
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_torch_threads_change_nothing(strategy: str) -> None:
+    # given fits small and large enough for several threads
+    before = torch.get_num_threads()
+    for n_features in (3, 2_200):
+        spec = specification(steps=3, optimizer=sgd(lr=1e-4), strategy=strategy)
+        data = noisy_plane(n_rows=2_000, n_features=n_features)
+
+        # when the process has one thread, then two
+        found = []
+        for n_threads in (1, 2):
+            torch.set_num_threads(n_threads)
+            found.append(bits(fit(spec, data)))
+            assert torch.get_num_threads() == n_threads
+        torch.set_num_threads(before)
+
+        # then not a bit differs, and the process has its threads back
+        assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_layout_of_the_arrays_changes_nothing(strategy: str) -> None:
+    # given the same numbers, column by column and read-only
+    data = noisy_plane()
+    other = Data(x=data.x.copy(order="F"), y=data.y.copy())
+    other.x.flags.writeable = other.y.flags.writeable = False
+    spec = specification(batch_size=7, strategy=strategy)
+
+    # then not a bit differs
+    assert bits(fit(spec, other)) == bits(fit(spec, data))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_another_process_changes_nothing(strategy: str) -> None:
+    # given a fit in a process of its own
+    program = (
+        "from tests.workers.engine.given import noisy_plane, specification\n"
+        "from workers.engine import fit\n"
+        f"result = fit(specification(batch_size=7, strategy={strategy!r}), noisy_plane())\n"
+        "print(result.history.loss.tobytes().hex(), result.weights['weight'].tobytes().hex())\n"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    theirs = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, check=True, text=True
+    ).stdout.split()
+
+    # then its bits are ours
+    ours = fit(specification(batch_size=7, strategy=strategy), noisy_plane())
+    assert theirs == [ours.history.loss.tobytes().hex(), ours.weights["weight"].tobytes().hex()]

@@ -1,0 +1,24 @@
+"""The engine: fits models to arrays; it knows neither HTTP nor Celery nor SQL."""
+
+from workers.engine.data import Data, Shape
+from workers.engine.errors import EngineError, SpecificationError
+from workers.engine.fitting import check, fit
+from workers.engine.results import History, Progress, Result, Status, Weights
+from workers.engine.specification import Specification
+from workers.engine.warming import warm_up
+
+__all__ = [
+    "Data",
+    "EngineError",
+    "History",
+    "Progress",
+    "Result",
+    "Shape",
+    "Specification",
+    "SpecificationError",
+    "Status",
+    "Weights",
+    "check",
+    "fit",
+    "warm_up",
+]

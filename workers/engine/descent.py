@@ -1,0 +1,30 @@
+"""What every strategy is to the loop that drives it."""
+
+from typing import Protocol
+
+from workers.engine.results import Weights
+from workers.engine.trace import Trace
+
+
+class Descent(Protocol):
+    """A fit under way: its weights and its optimizer's state, moved on by some steps at a time.
+
+    However the steps are cut into calls of `advance`, the bits are the same. `chunk_steps` steps
+    take some milliseconds. After a `failed_step` the weights are the last finite ones, and there
+    is nothing left to advance.
+    """
+
+    trace: Trace
+    n_steps: int
+    failed_step: int | None
+    n_threads: int
+    chunk_steps: int
+
+    def advance(self, n_steps: int) -> None:
+        """Make so many updates, or fewer where one fails."""
+
+    def weights(self) -> Weights:
+        """Copies of the weights, in the fit's dtype, by their state_dict names."""
+
+    def final_loss(self) -> float:
+        """The loss over the whole training set at `weights()`; it may be infinite or nan."""

@@ -1,0 +1,25 @@
+"""The two precisions of a fit, as numpy's and torch's types."""
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+DType = Literal["float32", "float64"]
+
+_TORCH: dict[DType, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
+
+
+def torch_dtype(dtype: DType) -> torch.dtype:
+    """The torch type of this name."""
+    return _TORCH[dtype]
+
+
+def numpy_dtype(dtype: DType) -> np.dtype[np.floating[Any]]:
+    """The numpy type of this name."""
+    return np.dtype(dtype)
+
+
+def largest(dtype: DType) -> float:
+    """The largest finite number of the precision."""
+    return float(np.finfo(dtype).max)

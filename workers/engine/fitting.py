@@ -1,0 +1,124 @@
+"""The loop around every fit: start, advance by chunks, end."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+
+from workers.engine.batches import Batches, cut_batches
+from workers.engine.data import Data, Shape
+from workers.engine.descent import Descent
+from workers.engine.kernel_descent import KernelDescent
+from workers.engine.planner import choose_strategy
+from workers.engine.reference import ReferenceDescent
+from workers.engine.results import Progress, Result, Status, Weights
+from workers.engine.specification import Specification
+
+Clock = Callable[[], float]
+OnProgress = Callable[[Progress], None]
+Strategy = Callable[[Specification, Data, Batches, Weights], Descent]
+
+STRATEGIES: Mapping[str, Strategy] = {
+    "kernels": KernelDescent,
+    "reference": ReferenceDescent,
+}
+
+_PROGRESS_SECONDS = 0.25
+
+
+def check(spec: Specification, shape: Shape) -> None:
+    """Raise SpecificationError where the specification cannot be fitted to data of this shape."""
+    cut_batches(spec, shape.n_rows)
+    spec.init.check(spec.model, shape, spec.dtype)
+    choose_strategy(spec, shape)
+
+
+def fit(
+    spec: Specification,
+    data: Data,
+    *,
+    on_progress: OnProgress | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    clock: Clock = time.monotonic,
+) -> Result:
+    """Descend the loss from the initial weights, and give the weights and the history.
+
+    `on_progress` is called at most four times a second; `should_stop` every few milliseconds, and
+    true ends the fit as "interrupted". `clock` counts seconds. Stopping and divergence are a
+    status of the result; SpecificationError says that the fit cannot begin.
+    """
+    began = clock()
+    check(spec, data.shape)
+    initial = spec.init.weights(spec.model, data.shape, spec.dtype, spec.seeds.init)
+    strategy, descent = _begin(spec, data, initial)
+    batches = descent.trace.batches
+    reporter = _Reporter(on_progress, batches, spec.optimizer.lr, clock)
+    deadline = began + spec.limits.max_seconds
+    status = _descend(descent, batches.total_steps, deadline, should_stop, reporter)
+    final_loss = descent.final_loss()
+    return Result(
+        status=status,
+        weights=descent.weights(),
+        initial_weights=initial,
+        history=descent.trace.history(spec.optimizer.lr),
+        n_steps=descent.n_steps,
+        total_steps=batches.total_steps,
+        failed_step=descent.failed_step,
+        final_loss=final_loss if math.isfinite(final_loss) else None,
+        strategy=strategy,
+        n_threads=descent.n_threads,
+        compute_seconds=clock() - began,
+    )
+
+
+def _begin(spec: Specification, data: Data, initial: Weights) -> tuple[str, Descent]:
+    strategy = choose_strategy(spec, data.shape)
+    batches = cut_batches(spec, data.shape.n_rows)
+    return strategy, STRATEGIES[strategy](spec, data, batches, initial)
+
+
+class _Reporter:
+    """Passes on a fit's progress, but not too often."""
+
+    def __init__(
+        self, on_progress: OnProgress | None, batches: Batches, lr: float, clock: Clock
+    ) -> None:
+        self.clock = clock
+        self._on_progress = on_progress
+        self._batches = batches
+        self._lr = lr
+        self._next = clock() + _PROGRESS_SECONDS
+
+    def report(self, descent: Descent) -> None:
+        """Call `on_progress` if the last call is long enough ago."""
+        now = self.clock()
+        if self._on_progress is None or now < self._next:
+            return
+        self._next = now + _PROGRESS_SECONDS
+        self._on_progress(
+            Progress(
+                step=descent.n_steps,
+                total_steps=self._batches.total_steps,
+                epoch=(descent.n_steps - 1) // self._batches.per_epoch,
+                loss=descent.trace.last_loss,
+                lr=self._lr,
+            )
+        )
+
+
+def _descend(
+    descent: Descent,
+    total_steps: int,
+    deadline: float,
+    should_stop: Callable[[], bool] | None,
+    reporter: _Reporter,
+) -> Status:
+    while descent.n_steps < total_steps:
+        if should_stop is not None and should_stop():
+            return "interrupted"
+        if reporter.clock() >= deadline:
+            return "time_limit"
+        descent.advance(min(descent.chunk_steps, total_steps - descent.n_steps))
+        if descent.failed_step is not None:
+            return "diverged"
+        reporter.report(descent)
+    return "completed"

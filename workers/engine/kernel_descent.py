@@ -1,0 +1,139 @@
+"""A fit under way in the compiled loops."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.engine import kernels
+from workers.engine.batches import Batches
+from workers.engine.data import Data, Shape
+from workers.engine.dtypes import DType, largest, numpy_dtype
+from workers.engine.kernels import Floats
+from workers.engine.results import Weights
+from workers.engine.shuffling import shuffle_rows
+from workers.engine.specification import Specification
+from workers.engine.trace import Trace
+
+_CHUNK_WORK = 2**24
+_STEP_OVERHEAD_WORK = 2**6
+_SHUFFLE_OVERHEAD_WORK = 2**15
+_SHUFFLE_ROW_WORK = 2**3
+_LINE_ROWS = 8
+_MOST_TILE_LINES = 31
+
+
+class KernelDescent:
+    """A fit under way in the compiled loops. See `workers.engine.descent.Descent`."""
+
+    n_threads = 1
+
+    def __init__(self, spec: Specification, data: Data, batches: Batches, initial: Weights) -> None:
+        self._dtype = spec.dtype
+        self._batches = batches
+        self._shuffle_seed = spec.seeds.shuffle
+        self._shapes = {name: array.shape for name, array in initial.items()}
+        self._rows = _lay_rows(data, batches, spec.dtype)
+        self._state = _start(initial, self._rows.tiles_x.shape[2])
+        self._rule = kernels.Rule(
+            lr=float(spec.optimizer.lr),
+            momentum=float(spec.optimizer.momentum),
+            dampening=float(spec.optimizer.dampening),
+            weight_decay=float(spec.optimizer.weight_decay),
+            nesterov=spec.optimizer.nesterov,
+            largest=largest(spec.dtype),
+        )
+        self.trace = Trace(batches, spec.record.every)
+        self._record = kernels.Record(
+            self.trace.loss, self.trace.grad_norm, self.trace.epoch_sums, spec.record.every
+        )
+        self.n_steps = 0
+        self.failed_step: int | None = None
+        self.chunk_steps = max(1, _CHUNK_WORK // _step_work(batches, data.shape))
+
+    def advance(self, n_steps: int) -> None:
+        """Make so many updates, or fewer where one fails."""
+        stop = self.n_steps + n_steps
+        while self.n_steps < stop and self.failed_step is None:
+            self._descend(self._shuffle(stop))
+
+    def weights(self) -> Weights:
+        """Copies of the weights by their state_dict names."""
+        parameters = self._state.parameters.astype(numpy_dtype(self._dtype))
+        ends = np.cumsum([np.prod(shape) for shape in self._shapes.values()])
+        parts = np.split(parameters, ends[:-1])
+        return {
+            name: part.reshape(shape)
+            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
+        }
+
+    def final_loss(self) -> float:
+        """The loss over the whole training set, at the weights as they are given back."""
+        rounded = self._state.parameters.astype(numpy_dtype(self._dtype)).astype(np.float64)
+        state = self._state._replace(parameters=rounded, gradient=np.empty_like(rounded))
+        rows = self._rows._replace(order=np.arange(self._batches.n_rows))
+        squares = kernels.sum_squares(rows, state, 0, self._batches.n_rows)
+        return squares / self._rows.y.size if squares <= self._rule.largest else np.inf
+
+    def _shuffle(self, stop: int) -> int:
+        """Order the rows for the next step; the step, `stop` at most, up to which that holds."""
+        if not self._batches.shuffled:
+            return stop
+        epoch, batch = divmod(self.n_steps, self._batches.per_epoch)
+        if batch == 0:
+            order = shuffle_rows(self._batches.n_rows, self._shuffle_seed, epoch)
+            self._rows = self._rows._replace(order=order.numpy())
+        return min(stop, (epoch + 1) * self._batches.per_epoch)
+
+    def _descend(self, stop: int) -> None:
+        span = kernels.Span(self.n_steps, stop, self._batches.size, self._batches.per_epoch)
+        outcome = kernels.descend(self._rows, self._state, self._rule, self._record, span)
+        self.n_steps, self.trace.n_losses, self.trace.last_loss = outcome
+        if self.n_steps < stop:
+            self.failed_step = self.n_steps
+
+
+def _step_work(batches: Batches, shape: Shape) -> int:
+    """What a step costs, shuffling included, in multiplications."""
+    work = batches.size * shape.n_features * shape.n_targets + _STEP_OVERHEAD_WORK
+    if not batches.shuffled:
+        return work
+    shuffle_work = _SHUFFLE_OVERHEAD_WORK + _SHUFFLE_ROW_WORK * batches.n_rows
+    return work + shuffle_work // batches.per_epoch
+
+
+def _lay_rows(data: Data, batches: Batches, dtype: DType) -> kernels.Rows:
+    """The rows in the fit's precision, and their tiles."""
+    resident = batches.size == batches.n_rows
+    # A tile's column is an odd number of cache lines long: columns a power of two apart would
+    # all fall into the same few lines of the cache.
+    width = _LINE_ROWS * (min(_MOST_TILE_LINES, -(-batches.size // _LINE_ROWS)) | 1)
+    n_tiles = -(-batches.n_rows // width) if resident else 1
+    rows = kernels.Rows(
+        x=_rounded(data.x, dtype),
+        y=_rounded(data.y, dtype),
+        order=np.arange(batches.n_rows),
+        tiles_x=np.empty((n_tiles, data.shape.n_features, width)),
+        tiles_y=np.empty((n_tiles, data.shape.n_targets, width)),
+        resident=resident,
+    )
+    if resident:
+        kernels.fill_tiles(rows)
+    return rows
+
+
+def _rounded(array: NDArray[np.float64], dtype: DType) -> Floats:
+    """The numbers rounded to the precision, as float64, in the one layout that is compiled for."""
+    with np.errstate(over="ignore"):
+        rounded = array.astype(numpy_dtype(dtype), copy=False)
+    return np.require(rounded, np.float64, ["C", "W", "A"])
+
+
+def _start(initial: Weights, tile_rows: int) -> kernels.State:
+    parameters = np.concatenate([array.ravel() for array in initial.values()], dtype=np.float64)
+    return kernels.State(
+        parameters=parameters,
+        velocity=np.zeros_like(parameters),
+        gradient=np.zeros_like(parameters),
+        candidate=np.zeros_like(parameters),
+        residual=np.zeros(tile_rows),
+        has_bias="bias" in initial,
+    )

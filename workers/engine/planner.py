@@ -1,0 +1,49 @@
+"""The choice of a strategy, from a fit's specification and shape alone."""
+
+from collections.abc import Callable
+
+from workers.engine.data import Shape
+from workers.engine.errors import SpecificationError
+from workers.engine.losses import Mse
+from workers.engine.models import Linear
+from workers.engine.optimizers import Sgd
+from workers.engine.specification import Specification
+
+Covers = Callable[[Specification], bool]
+
+_FEW_TARGETS = 16
+_SMALL_WORK = 2**20
+
+
+def _kernels_cover(spec: Specification) -> bool:
+    return (type(spec.model), type(spec.loss), type(spec.optimizer)) == (Linear, Mse, Sgd)
+
+
+# In the order of preference.
+COVERED: dict[str, Covers] = {
+    "kernels": _kernels_cover,
+    "reference": lambda spec: True,
+}
+
+
+def choose_strategy(spec: Specification, shape: Shape) -> str:
+    """The strategy's name.
+
+    Raises SpecificationError where the specification forces one that does not cover it. Neither
+    load nor other fits are looked at, for another strategy gives other last bits.
+    """
+    covering = [name for name, covers in COVERED.items() if covers(spec)]
+    if spec.strategy == "auto":
+        return "reference" if _is_matrix_product(spec, shape) else covering[0]
+    if spec.strategy not in covering:
+        named = ", ".join(map(repr, covering))
+        detail = f"{spec.strategy!r} does not cover this fit; these do: {named}"
+        raise SpecificationError("/strategy", detail)
+    return spec.strategy
+
+
+def _is_matrix_product(spec: Specification, shape: Shape) -> bool:
+    """Whether a step is so much of a matrix product that torch's is the fastest."""
+    size = min(spec.batch_size or shape.n_rows, shape.n_rows)
+    work = size * shape.n_features * shape.n_targets
+    return shape.n_targets > _FEW_TARGETS and work > _SMALL_WORK

@@ -1,0 +1,68 @@
+"""What a fit shows while it runs, and gives when it ends."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Weights = dict[str, NDArray[np.floating[Any]]]
+Status = Literal["completed", "diverged", "interrupted", "time_limit"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """The recorded steps, and every epoch that began.
+
+    `loss`, `lr` and `grad_norm` (m,) float64 belong to the update of `step` (m,) int64, counted
+    from 0, in `epoch` (m,) int64: the loss and the gradient's L2 norm on that update's batch,
+    before it. `grad_norm` is without weight decay, over all parameters.
+
+    `epochs_epoch` (e,) int64, `epochs_train_loss` and `epochs_validation_loss` (e,) float64: a
+    train loss is the mean over the epoch's batches weighted by their sizes; a validation loss is
+    nan where nothing was held out.
+    """
+
+    step: NDArray[np.int64]
+    epoch: NDArray[np.int64]
+    loss: NDArray[np.float64]
+    lr: NDArray[np.float64]
+    grad_norm: NDArray[np.float64]
+    epochs_epoch: NDArray[np.int64]
+    epochs_train_loss: NDArray[np.float64]
+    epochs_validation_loss: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """How a fit ended.
+
+    `weights` and `initial_weights` are in the fit's dtype under state_dict names: `weight`
+    (k, d), `bias` (k,); of a diverged fit, the last finite ones. `n_steps` updates led to them,
+    of `total_steps` asked for. `failed_step` is the step whose loss, or whose update's weights,
+    were not finite. `final_loss` is over the whole training set at `weights`, None where it is
+    not finite.
+    """
+
+    status: Status
+    weights: Weights
+    initial_weights: Weights
+    history: History
+    n_steps: int
+    total_steps: int
+    failed_step: int | None
+    final_loss: float | None
+    strategy: str
+    n_threads: int
+    compute_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a running fit is: `step` updates done, the last one's epoch, loss and lr."""
+
+    step: int
+    total_steps: int
+    epoch: int
+    loss: float
+    lr: float

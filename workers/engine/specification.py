@@ -1,0 +1,115 @@
+"""What to compute: a fit's specification as the engine knows it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self, TypeVar
+
+from workers.engine.dtypes import DType
+from workers.engine.errors import SpecificationError
+from workers.engine.initialization import NAMED_INITS, GivenInit, Init
+from workers.engine.losses import LOSSES, Loss
+from workers.engine.models import MODELS, Model
+from workers.engine.optimizers import OPTIMIZERS, Optimizer
+
+__all__ = ["Limits", "Record", "Seeds", "Specification", "SpecificationError"]
+
+StrategyName = Literal["auto", "reference", "kernels"]
+Member = TypeVar("Member")
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """One seed a source of chance."""
+
+    init: int
+    shuffle: int
+    split: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the history keeps: steps 0, `every`, 2·`every`, …"""
+
+    every: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where a fit ends at the latest."""
+
+    max_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Specification:
+    """A fit's specification, every default filled in.
+
+    `batch_size` None is the whole set. One of `epochs` and `steps` is None. `strategy` is a
+    strategy's name, or "auto" to let the planner choose.
+    """
+
+    model: Model
+    loss: Loss
+    optimizer: Optimizer
+    batch_size: int | None
+    shuffle: bool
+    drop_last: bool
+    epochs: int | None
+    steps: int | None
+    init: Init
+    seeds: Seeds
+    dtype: DType
+    device: Literal["auto", "cpu"]
+    record: Record
+    limits: Limits
+    strategy: StrategyName
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise SpecificationError("/steps", "give either epochs or steps, one of the two")
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """The specification of a resolved JSON object; keys that are not the engine's are ignored.
+
+        Raises SpecificationError for a kind that the engine does not know.
+        """
+        return cls(
+            model=_member(MODELS, mapping, "model"),
+            loss=_member(LOSSES, mapping, "loss"),
+            optimizer=_member(OPTIMIZERS, mapping, "optimizer"),
+            batch_size=mapping["batch_size"],
+            shuffle=mapping["shuffle"],
+            drop_last=mapping["drop_last"],
+            epochs=mapping["epochs"],
+            steps=mapping["steps"],
+            init=_init(mapping),
+            seeds=_seeds(mapping["seed"]),
+            dtype=mapping["dtype"],
+            device=mapping["device"],
+            record=Record(every=mapping["record"]["every"]),
+            limits=Limits(max_seconds=mapping["limits"]["max_seconds"]),
+            strategy=mapping["strategy"],
+        )
+
+
+def _member(table: Mapping[str, type[Member]], mapping: Mapping[str, Any], key: str) -> Member:
+    """The union's member that `mapping[key]` names by its kind."""
+    arguments = dict(mapping[key])
+    kind = arguments.pop("kind")
+    if kind not in table:
+        known = ", ".join(map(repr, table))
+        raise SpecificationError(f"/{key}/kind", f"the engine knows {known}, no {kind!r}")
+    return table[kind](**arguments)
+
+
+def _init(mapping: Mapping[str, Any]) -> Init:
+    if "weights" in mapping["init"]:
+        return GivenInit.from_mapping(mapping["init"]["weights"])
+    return _member(NAMED_INITS, mapping, "init")
+
+
+def _seeds(seed: int | Mapping[str, int]) -> Seeds:
+    if isinstance(seed, int):
+        return Seeds(init=seed, shuffle=seed, split=seed)
+    return Seeds(init=seed["init"], shuffle=seed["shuffle"], split=seed["split"])
