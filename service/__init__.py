@@ -1,0 +1,1 @@
+"""The fit service: contract, storage of record, and HTTP edge."""

@@ -1,0 +1,56 @@
+"""The queries on datasets."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from service.database.paging import page
+from service.database.schema import datasets, fits
+from service.schemas.lists import ListQuery
+
+UNFINISHED = ("queued", "running", "cancelling")
+
+
+def insert_dataset(connection: Connection, row: Mapping[str, Any]) -> None:
+    """Add one dataset."""
+    connection.execute(insert(datasets), [dict(row)])
+
+
+def find_dataset(connection: Connection, dataset_id: str, owner: str) -> Row[Any] | None:
+    """The owner's dataset, a deleted one too."""
+    return connection.execute(
+        select(datasets).where(datasets.c.id == dataset_id, datasets.c.owner == owner)
+    ).first()
+
+
+def hold_dataset(connection: Connection, dataset_id: str) -> bool:
+    """Keep the dataset as it is until the transaction ends; False where it has been deleted.
+
+    SQLite's writers wait for each other anyway.
+    """
+    row = connection.execute(
+        select(datasets.c.deleted_at).where(datasets.c.id == dataset_id).with_for_update()
+    ).one()
+    return row.deleted_at is None
+
+
+def page_of_datasets(
+    connection: Connection, query: ListQuery, owner: str
+) -> tuple[Sequence[Row[Any]], bool]:
+    """One page, newest first, and whether more follow."""
+    return page(connection, datasets, query, owner)
+
+
+def count_unfinished_fits(connection: Connection, dataset_id: str) -> int:
+    """How many fits still need the dataset."""
+    return connection.execute(
+        select(func.count())
+        .select_from(fits)
+        .where(fits.c.dataset_id == dataset_id, fits.c.status.in_(UNFINISHED))
+    ).scalar_one()
+
+
+def mark_dataset_deleted(connection: Connection, dataset_id: str, now: float) -> None:
+    """Leave the row as a tombstone, so that its id answers 410 from now on."""
+    connection.execute(update(datasets).where(datasets.c.id == dataset_id).values(deleted_at=now))

@@ -1,0 +1,86 @@
+"""The tables.
+
+Times are seconds since the epoch, UTC, as float64: both databases compare them alike.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("owner", String(100), nullable=False),
+    Column("name", String(200)),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("deleted_at", Double),
+    Column("n_rows", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("digest", String(80), nullable=False),
+    Column("columns", JSON, nullable=False),
+    Column("storage_key", Text, nullable=False),
+    Column("tags", JSON, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Index("ix_datasets_owner_id", "owner", "id"),
+)
+
+fits = Table(
+    "fits",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("owner", String(100), nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("stop_reason", String(20)),
+    Column("dataset_id", String(40), ForeignKey("datasets.id"), nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Column("expires_at", Double),
+    Column("deleted_at", Double),
+    # Shown to clients: 1, and one more for every worker that the fit lost.
+    Column("attempt", Integer, nullable=False),
+    # The fencing token: one more with every claim, and asked for by every later write.
+    Column("fence", Integer, nullable=False),
+    Column("lease_expires_at", Double),
+    Column("worker", String(200)),
+    # When a worker was last sent for; none yet where the wake-up is still owed.
+    Column("woken_at", Double),
+    Column("progress", JSON),
+    Column("result", JSON),
+    Column("error", JSON),
+    Column("traceparent", String(60)),
+    Column("tags", JSON, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Index("ix_fits_owner_id", "owner", "id"),
+    Index("ix_fits_status_woken_at", "status", "woken_at"),
+    Index("ix_fits_status_lease", "status", "lease_expires_at"),
+    Index("ix_fits_dataset_id_status", "dataset_id", "status"),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("fit_id", String(40), ForeignKey("fits.id"), primary_key=True),
+    Column("name", String(40), primary_key=True),
+    Column("digest", String(80), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    # Either the bytes themselves or where the object store has them.
+    Column("content", LargeBinary),
+    Column("storage_key", Text),
+)

@@ -1,0 +1,110 @@
+"""What can be done with datasets."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from service.context import Context
+from service.database import datasets as queries
+from service.errors import Conflict, Gone, NotFound
+from service.ids import new_id, rfc3339
+from service.schemas.lists import ListQuery, Page
+from service.tables import Table, to_arrow
+
+
+def create_dataset(
+    context: Context,
+    table: Table,
+    *,
+    owner: str,
+    name: str | None = None,
+    tags: Sequence[str] = (),
+    metadata: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Keep the table: the object first, the row last; the dataset as clients see it."""
+    row = store_table(context, table, owner=owner, name=name, tags=tags, metadata=metadata)
+    with context.database.write() as connection:
+        queries.insert_dataset(connection, row)
+    return _represent(row)
+
+
+def store_table(
+    context: Context,
+    table: Table,
+    *,
+    owner: str,
+    name: str | None = None,
+    tags: Sequence[str] = (),
+    metadata: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Put the table into the object store; the row that makes it a dataset."""
+    dataset_id = new_id("ds")
+    content = to_arrow(table)
+    key = f"datasets/{dataset_id}.arrow"
+    context.storage.put(key, content)
+    return {
+        "id": dataset_id,
+        "owner": owner,
+        "name": name,
+        "created_at": time.time(),
+        "expires_at": None,
+        "n_rows": table.n_rows,
+        "size_bytes": len(content),
+        "digest": table.digest(),
+        "columns": table.summary(),
+        "storage_key": key,
+        "tags": list(tags),
+        "metadata": dict(metadata or {}),
+    }
+
+
+def find_row(context: Context, dataset_id: str, owner: str) -> Mapping[str, Any]:
+    """The row of a dataset that is there; raises NotFound and Gone."""
+    with context.database.read() as connection:
+        row = queries.find_dataset(connection, dataset_id, owner)
+    if row is None:
+        raise NotFound(f"there is no dataset {dataset_id!r}")
+    if row.deleted_at is not None:
+        raise Gone(f"the dataset {dataset_id} has been deleted")
+    return row._asdict()
+
+
+def get_dataset(context: Context, dataset_id: str, owner: str) -> dict[str, Any]:
+    """The dataset as clients see it; raises NotFound and Gone."""
+    return _represent(find_row(context, dataset_id, owner))
+
+
+def list_datasets(context: Context, query: ListQuery, owner: str) -> Page:
+    """The owner's datasets, newest first."""
+    with context.database.read() as connection:
+        rows, more = queries.page_of_datasets(connection, query, owner)
+    return Page([_represent(row._asdict()) for row in rows], rows[-1].id if more else None)
+
+
+def delete_dataset(context: Context, dataset_id: str, owner: str) -> None:
+    """Forget the dataset; raises NotFound, Gone, and Conflict while a fit needs it."""
+    row = find_row(context, dataset_id, owner)
+    with context.database.write() as connection:
+        if not queries.hold_dataset(connection, dataset_id):
+            raise Gone(f"the dataset {dataset_id} has been deleted")
+        needed = queries.count_unfinished_fits(connection, dataset_id)
+        if needed:
+            raise Conflict(f"{needed} queued or running fits need the dataset {dataset_id}")
+        queries.mark_dataset_deleted(connection, dataset_id, time.time())
+    context.storage.delete(row["storage_key"])
+
+
+def _represent(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "object": "dataset",
+        "name": row["name"],
+        "created_at": rfc3339(row["created_at"]),
+        "expires_at": rfc3339(row["expires_at"]),
+        "n_rows": row["n_rows"],
+        "size_bytes": row["size_bytes"],
+        "digest": row["digest"],
+        "columns": row["columns"],
+        "tags": row["tags"],
+        "metadata": row["metadata"],
+    }

@@ -1,0 +1,146 @@
+"""The tree of errors that the service raises, each leaf with its stable code.
+
+ThalwegError
+├── InvalidInput            what the client sent means nothing here
+│   └── InvalidTable        a table that cannot be read
+├── Malformed               the body is not what its content type says
+├── UnsupportedMediaType
+├── TooLarge
+├── NotAcceptable
+├── NotFound
+│   └── PlotNotApplicable
+├── Gone
+├── Conflict
+├── QueueFull
+├── Unavailable             a part of the service is missing for now
+├── PlotFailed
+└── StartFailed             the launcher cannot start a part
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Place:
+    """One thing to mend, and where it stands.
+
+    `pointer` is an RFC 6901 JSON Pointer into the body; `row` counts a table's data rows from 0.
+    """
+
+    code: str
+    detail: str
+    pointer: str | None = None
+    row: int | None = None
+    column: str | None = None
+
+
+class ThalwegError(Exception):
+    """Anything that the service refuses or fails at; `code` is stable, `detail` says what to do."""
+
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, *, places: Sequence[Place] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.places = tuple(places)
+
+
+class InvalidInput(ThalwegError):
+    """The body is well formed, but means nothing here."""
+
+    code = "invalid_input"
+    title = "Invalid input"
+
+
+class InvalidTable(InvalidInput):
+    """The uploaded table cannot be read."""
+
+    code = "invalid_table"
+    title = "Invalid table"
+
+
+class Malformed(ThalwegError):
+    """The body is not what its content type says it is."""
+
+    code = "malformed_body"
+    title = "Malformed body"
+
+
+class UnsupportedMediaType(ThalwegError):
+    """No reader for this content type or encoding."""
+
+    code = "unsupported_media_type"
+    title = "Unsupported media type"
+
+
+class TooLarge(ThalwegError):
+    """The body is past `THALWEG_MAX_REQUEST_BYTES`."""
+
+    code = "body_too_large"
+    title = "Body too large"
+
+
+class NotAcceptable(ThalwegError):
+    """No representation that the client accepts."""
+
+    code = "not_acceptable"
+    title = "Not acceptable"
+
+
+class NotFound(ThalwegError):
+    """No such thing, or none that the caller may see."""
+
+    code = "not_found"
+    title = "Not found"
+
+
+class PlotNotApplicable(NotFound):
+    """The fit has no plot of this kind."""
+
+    code = "plot_not_applicable"
+    title = "Plot not applicable"
+
+
+class Gone(ThalwegError):
+    """It was here, and has been deleted or has expired."""
+
+    code = "gone"
+    title = "Gone"
+
+
+class Conflict(ThalwegError):
+    """The thing is in a state that does not allow this."""
+
+    code = "conflict"
+    title = "Conflict"
+
+
+class QueueFull(ThalwegError):
+    """`THALWEG_MAX_QUEUED_FITS` fits wait already."""
+
+    code = "queue_full"
+    title = "Queue full"
+
+
+class Unavailable(ThalwegError):
+    """A part of the service does not answer; the same call may work later."""
+
+    code = "unavailable"
+    title = "Service unavailable"
+
+
+class PlotFailed(ThalwegError):
+    """The worker could not draw the picture."""
+
+    code = "plot_failed"
+    title = "Plot failed"
+
+
+class StartFailed(ThalwegError):
+    """The launcher cannot start a part of the service."""
+
+    code = "start_failed"
+    title = "Start failed"

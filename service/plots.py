@@ -1,0 +1,84 @@
+"""A fit's pictures: drawn by a worker when first asked for, then kept."""
+
+import hashlib
+from typing import Any
+
+from service.context import Context
+from service.errors import Gone, PlotFailed, PlotNotApplicable, Unavailable
+from service.ids import new_id
+from service.lifecycle import get_fit
+from service.queue import BROKER_ERRORS
+from service.schemas.common import TERMINAL
+from service.schemas.plots import PlotFormat, PlotOptions
+
+_DRAWN_WITHIN_SECONDS = 30.0
+MEDIA_TYPES: dict[PlotFormat, str] = {"png": "image/png", "svg": "image/svg+xml"}
+
+
+def plot_kinds(fit: dict[str, Any]) -> list[str]:
+    """The kinds that suit the fit; none before its end or where nothing was recorded."""
+    if fit["status"] not in TERMINAL or fit["loss_history"] is None:
+        return []
+    kinds = ["loss"]
+    spec = fit["spec"]
+    if len(spec["features"]) == 1 and isinstance(spec["target"], str):
+        kinds.append("fit")
+    return kinds
+
+
+def get_plot(
+    context: Context,
+    fit_id: str,
+    kind: str,
+    plot_format: PlotFormat,
+    options: PlotOptions,
+    owner: str,
+) -> bytes:
+    """The picture's bytes.
+
+    Raises NotFound, Gone, PlotNotApplicable, PlotFailed, and Unavailable where no worker draws
+    it in time.
+    """
+    fit = get_fit(context, fit_id, owner)
+    kinds = plot_kinds(fit)
+    if kind not in kinds:
+        listed = ", ".join(kinds) or "none yet"
+        raise PlotNotApplicable(f"the fit {fit_id} has no plot {kind!r}; it has: {listed}")
+    key = plot_key(fit_id, kind, plot_format, options)
+    try:
+        return context.storage.get(key)
+    except KeyError:
+        _have_drawn(context, fit_id, kind, plot_format, options)
+    return context.storage.get(key)
+
+
+def plot_key(fit_id: str, kind: str, plot_format: PlotFormat, options: PlotOptions) -> str:
+    """Where the object store keeps the picture."""
+    look = hashlib.sha256(options.model_dump_json().encode()).hexdigest()[:12]
+    return f"fits/{fit_id}/plots/{kind}-{look}.{plot_format}"
+
+
+def _have_drawn(
+    context: Context, fit_id: str, kind: str, plot_format: PlotFormat, options: PlotOptions
+) -> None:
+    """Send for a worker and wait for what it says."""
+    ticket = new_id("plot")
+    request = {
+        "ticket": ticket,
+        "fit_id": fit_id,
+        "kind": kind,
+        "plot_format": plot_format,
+        "options": options.model_dump(mode="json"),
+    }
+    try:
+        context.queue.plot(request)
+        told = context.events.first(ticket, seconds=_DRAWN_WITHIN_SECONDS)
+    except BROKER_ERRORS as error:
+        raise Unavailable("redis does not answer, so that no worker can draw") from error
+    if told is None:
+        raise Unavailable(f"no worker drew the picture within {_DRAWN_WITHIN_SECONDS:.0f} s")
+    end, data = told
+    if end == "gone":
+        raise Gone(data["message"])
+    if end != "drawn":
+        raise PlotFailed(data["message"])

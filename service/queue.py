@@ -1,0 +1,123 @@
+"""The way to the workers: wake-ups by Celery, ids only, and who is there to hear them."""
+
+from typing import Any
+
+import kombu
+import kombu.exceptions
+import redis
+from celery import Celery
+
+from service.settings import Settings
+
+FITS_CPU = "fits.cpu"
+PLOTS = "plots"
+RUN_FIT = "thalweg.run_fit"
+DRAW_PLOT = "thalweg.draw_plot"
+
+# What redis-py and kombu raise where the broker does not answer.
+BROKER_ERRORS = (redis.RedisError, kombu.exceptions.OperationalError)
+
+WORKER_ALIVE_SECONDS = 15
+_WORKER_KEY = "thalweg:worker:"
+
+
+def connect_redis(settings: Settings, *, max_connections: int = 128) -> redis.Redis:
+    """A pool of connections to the redis in use; nothing is sent yet."""
+    return redis.Redis.from_url(
+        settings.redis_address,
+        max_connections=max_connections,
+        socket_connect_timeout=2,
+        health_check_interval=30,
+    )
+
+
+def make_celery(settings: Settings) -> Celery:
+    """The Celery app, without any task's code: torch is not imported here.
+
+    Messages are acknowledged before the work: what a dead worker held is found in the database,
+    so that a second delivery by the broker would only be noise.
+    """
+    app = Celery("thalweg", broker=broker_url(settings.redis_address), set_as_current=False)
+    app.conf.update(
+        task_ignore_result=True,
+        task_acks_late=False,
+        task_default_queue=FITS_CPU,
+        task_queues=[kombu.Queue(FITS_CPU), kombu.Queue(PLOTS)],
+        task_routes={DRAW_PLOT: {"queue": PLOTS}},
+        task_create_missing_queues=False,
+        task_publish_retry=False,
+        worker_prefetch_multiplier=1,
+        worker_pool_start_method="spawn",
+        worker_proc_alive_timeout=300,
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+        worker_enable_remote_control=False,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={"socket_connect_timeout": 2, "health_check_interval": 30},
+    )
+    return app
+
+
+def broker_url(redis_address: str) -> str:
+    """The same redis in kombu's spelling."""
+    if redis_address.startswith("unix://"):
+        return "redis+socket://" + redis_address.removeprefix("unix://")
+    return redis_address
+
+
+class WakeUps:
+    """Sends for workers; safe to share between threads.
+
+    Every method raises redis' or kombu's connection errors where the broker does not answer.
+    """
+
+    def __init__(self, settings: Settings, client: redis.Redis) -> None:
+        self._celery = make_celery(settings)
+        self._redis = client
+
+    def fit(self, fit_id: str) -> None:
+        """Wake a worker for a waiting fit."""
+        self._celery.send_task(RUN_FIT, args=(fit_id,), queue=FITS_CPU)
+
+    def plot(self, request: dict[str, Any]) -> None:
+        """Wake a worker for a picture."""
+        self._celery.send_task(DRAW_PLOT, kwargs=request, queue=PLOTS)
+
+    def undelivered_fits(self) -> int:
+        """Wake-ups for fits that no worker has taken up yet."""
+        return int(self._redis.llen(FITS_CPU))
+
+    def close(self) -> None:
+        """Give the broker's connections back."""
+        self._celery.close()
+
+
+def announce_worker(client: redis.Redis, name: str) -> None:
+    """Say that the worker of this name computes; holds for WORKER_ALIVE_SECONDS."""
+    client.set(_WORKER_KEY + name, b"1", ex=WORKER_ALIVE_SECONDS)
+
+
+def keep_announced(client: redis.Redis, name: str, *, known: bool) -> bool:
+    """Prolong the announcement, and make it again where redis forgot a `known` one.
+
+    Returns whether the worker has been announced at all: its children do that when they can
+    compute.
+    """
+    if known:
+        announce_worker(client, name)
+        return True
+    return bool(client.expire(_WORKER_KEY + name, WORKER_ALIVE_SECONDS))
+
+
+def retire_worker(client: redis.Redis, name: str) -> None:
+    """Take the announcement back."""
+    client.delete(_WORKER_KEY + name)
+
+
+def ready_workers(settings: Settings) -> int:
+    """How many workers have announced themselves lately."""
+    client = connect_redis(settings, max_connections=1)
+    try:
+        return sum(1 for _ in client.scan_iter(match=_WORKER_KEY + "*", count=1000))
+    finally:
+        client.close()

@@ -1,0 +1,58 @@
+"""A fit's row → the fit as clients see it, without the URLs that the edge adds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from service.ids import rfc3339
+from service.resolution import steps_an_epoch
+
+# What the worker fills in, and null before.
+_RESULT_KEYS = (
+    "weights",
+    "coefficients",
+    "final_loss",
+    "loss_history",
+    "metrics",
+    "diagnostics",
+    "fingerprint",
+)
+
+
+def fit_body(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The fit's answer body; `row` has the dataset's `digest` and `n_rows` beside the fit's own."""
+    result = row.get("result") or {}
+    return {
+        "id": row["id"],
+        "object": "fit",
+        "status": row["status"],
+        "stop_reason": row.get("stop_reason"),
+        "created_at": rfc3339(row["created_at"]),
+        "started_at": rfc3339(row.get("started_at")),
+        "finished_at": rfc3339(row.get("finished_at")),
+        "expires_at": rfc3339(row.get("expires_at")),
+        "attempt": row["attempt"],
+        "spec": row["spec"],
+        "dataset": {"id": row["dataset_id"], "digest": row["digest"], "n_rows": row["n_rows"]},
+        "progress": _progress(row, result),
+        **{key: result.get(key) for key in _RESULT_KEYS},
+        "error": row.get("error"),
+        "tags": row["tags"],
+        "metadata": row["metadata"],
+    }
+
+
+def _progress(row: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+    last = result.get("progress") or row.get("progress")
+    if last is not None:
+        return dict(last)
+    spec = row["spec"]
+    an_epoch = steps_an_epoch(row["n_rows"], spec["batch_size"], spec["drop_last"])
+    return {
+        "fraction": 0.0,
+        "step": 0,
+        "total_steps": spec["steps"] or spec["epochs"] * an_epoch,
+        "epoch": 0,
+        "loss": None,
+        "lr": None,
+        "eta_seconds": None,
+    }

@@ -1,0 +1,134 @@
+"""A fit's request and its dataset → the resolved spec, every default filled in."""
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from service.errors import InvalidInput, Place
+from service.schemas.fits import FitRequest, GivenInit
+from service.settings import Settings
+
+
+def resolve(request: FitRequest, dataset: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """The spec to keep: posting it again gives the same numbers.
+
+    `dataset` is the dataset's row. Raises InvalidInput with a pointer to each thing to mend.
+    """
+    names = [column["name"] for column in dataset["columns"]]
+    features = request.features or [name for name in names if name not in request.targets]
+    places = [
+        *_column_places(request, names),
+        *_length_places(request, dataset["n_rows"], settings),
+    ]
+    if not places:
+        places = _model_places(request, len(features), len(request.targets), settings)
+    if places:
+        raise InvalidInput(places[0].detail, places=places)
+    spec = request.model_dump(mode="json")
+    spec["dataset"] = dataset["id"]
+    spec["features"] = features
+    return spec
+
+
+def _column_places(request: FitRequest, names: Sequence[str]) -> list[Place]:
+    several = not isinstance(request.target, str)
+    named = [
+        (f"/target/{i}" if several else "/target", name) for i, name in enumerate(request.targets)
+    ]
+    features = [(f"/features/{i}", name) for i, name in enumerate(request.features or ())]
+    places = [
+        Place("unknown_column", _unknown(name, names), pointer)
+        for pointer, name in (*named, *features)
+        if name not in names
+    ]
+    seen: set[str] = set()
+    for pointer, name in (*named, *features):
+        if name in seen:
+            places.append(Place("column_used_twice", f"{name!r} is named before", pointer))
+        seen.add(name)
+    features_used = request.features or [n for n in names if n not in request.targets]
+    if request.model.bias and "intercept" in features_used:
+        detail = (
+            "a feature named 'intercept' would hide the model's own; rename it or drop the bias"
+        )
+        places.append(Place("reserved_name", detail, "/features"))
+    if request.features is None and set(names) <= set(request.targets):
+        places.append(Place("no_features", "no column is left as a feature", "/target"))
+    return places
+
+
+def _unknown(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"the dataset has no column {name!r}; did you mean {close[0]!r}?"
+    listed = ", ".join(map(repr, names[:20]))
+    return f"the dataset has no column {name!r}; it has {listed}"
+
+
+def steps_an_epoch(n_rows: int, batch_size: int | None, drop_last: bool) -> int:
+    """How many updates one pass over the rows makes."""
+    if batch_size is None:
+        return 1
+    return n_rows // batch_size if drop_last else math.ceil(n_rows / batch_size)
+
+
+def _length_places(request: FitRequest, n_rows: int, settings: Settings) -> list[Place]:
+    steps = steps_an_epoch(n_rows, request.batch_size, request.drop_last)
+    if steps == 0:
+        detail = f"drop_last leaves no batch: the dataset has {n_rows} rows"
+        return [Place("no_batch", detail, "/batch_size")]
+    total = request.steps or steps * (request.epochs or 0)
+    if total > settings.max_steps:
+        detail = f"{total} updates are past the limit of {settings.max_steps} (THALWEG_MAX_STEPS)"
+        return [Place("too_many_steps", detail, "/steps" if request.steps else "/epochs")]
+    return []
+
+
+def _model_places(
+    request: FitRequest, n_features: int, n_targets: int, settings: Settings
+) -> list[Place]:
+    expected: dict[str, tuple[int, ...]] = {"weight": (n_targets, n_features)}
+    if request.model.bias:
+        expected["bias"] = (n_targets,)
+    n_parameters = sum(math.prod(shape) for shape in expected.values())
+    if n_parameters > settings.max_parameters:
+        limit = f"{settings.max_parameters} (THALWEG_MAX_PARAMETERS)"
+        return [
+            Place("too_many_parameters", f"{n_parameters} are past the limit of {limit}", "/model")
+        ]
+    if isinstance(request.init, GivenInit):
+        return _weight_places(request.init.weights, expected)
+    return []
+
+
+def _weight_places(
+    given: Mapping[str, Sequence[Any]], expected: Mapping[str, tuple[int, ...]]
+) -> list[Place]:
+    pointer = "/init/weights"
+    places = [
+        Place("required", f"{name!r} of shape {_shown(shape)} is missing", pointer)
+        for name, shape in expected.items()
+        if name not in given
+    ]
+    for name, values in given.items():
+        place = f"{pointer}/" + name.replace("~", "~0").replace("/", "~1")
+        if name not in expected:
+            known = ", ".join(map(repr, expected))
+            places.append(Place("unknown_field", f"the model has {known}, no {name!r}", place))
+        elif (shape := _shape(values)) != expected[name]:
+            detail = f"has shape {_shown(shape)} where {_shown(expected[name])} is expected"
+            places.append(Place("wrong_shape", detail, place))
+    return places
+
+
+def _shape(values: Sequence[Any]) -> tuple[int | None, ...]:
+    """The shape of a vector or matrix; None for the width of a ragged one."""
+    if not values or not isinstance(values[0], list):
+        return (len(values),)
+    widths = {len(row) for row in values}
+    return (len(values), widths.pop() if len(widths) == 1 else None)
+
+
+def _shown(shape: Sequence[int | None]) -> str:
+    return "×".join("ragged" if n is None else str(n) for n in shape)

@@ -1,0 +1,37 @@
+"""What every schema of the contract shares."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+MOST_TAGS = 50
+MOST_METADATA = 50
+
+
+class Schema(BaseModel):
+    """Strict and frozen: an unknown field, a number in quotes, NaN and infinity are refused."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, ser_json_inf_nan="null"
+    )
+
+
+# One bad value is reported a list, so that a million bad ones do not take seconds to describe.
+Vector = Annotated[list[float], Field(fail_fast=True)]
+Matrix = Annotated[list[Vector], Field(fail_fast=True)]
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Tags = Annotated[
+    list[Annotated[str, StringConstraints(min_length=1, max_length=100)]],
+    Field(max_length=MOST_TAGS),
+]
+Metadata = Annotated[
+    dict[
+        Annotated[str, StringConstraints(min_length=1, max_length=100)],
+        Annotated[str, StringConstraints(max_length=500)],
+    ],
+    Field(max_length=MOST_METADATA),
+]
+FitStatus = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
+TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})

@@ -1,0 +1,159 @@
+"""A fit's specification, as a client sends it."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+from service.schemas.common import Matrix, Metadata, Schema, Seed, Tags, Vector
+from service.schemas.datasets import ColumnName, DatasetColumns
+
+DatasetId = Annotated[str, StringConstraints(max_length=100)]
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+def _object_or_scalar(value: Any) -> str:
+    """Tell a union's members apart by JSON type, so that errors speak of one member alone."""
+    return "object" if isinstance(value, dict | Schema) else "scalar"
+
+
+def _array_or_scalar(value: Any) -> str:
+    return "array" if isinstance(value, list) else "scalar"
+
+
+def _matrix_or_vector(value: Any) -> str:
+    nested = isinstance(value, list) and value and isinstance(value[0], list)
+    return "matrix" if nested else "vector"
+
+
+def _given_or_named(value: Any) -> str:
+    given = isinstance(value, GivenInit) or (isinstance(value, dict) and "weights" in value)
+    return "given" if given else "named"
+
+
+class LinearModel(Schema):
+    """y = x·weightᵀ + bias."""
+
+    kind: Literal["linear"] = "linear"
+    bias: bool = True
+
+
+class MseLoss(Schema):
+    """The mean of (y − ŷ)², without a half."""
+
+    kind: Literal["mse"] = "mse"
+
+
+class Sgd(Schema):
+    """torch.optim.SGD: its argument names, rules and defaults."""
+
+    kind: Literal["sgd"] = "sgd"
+    lr: NonNegative = 1e-3
+    momentum: NonNegative = 0.0
+    nesterov: bool = False
+    weight_decay: NonNegative = 0.0
+    dampening: float = 0.0
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and (self.momentum <= 0 or self.dampening != 0):
+            raise PydanticCustomError(
+                "nesterov_needs_momentum",
+                "nesterov needs a momentum above 0 and a dampening of 0",
+            )
+        return self
+
+
+class NamedInit(Schema):
+    """`default`: torch's own draws for the seed; `zeros`: every weight 0."""
+
+    kind: Literal["default", "zeros"] = "default"
+
+
+WeightArray = Annotated[
+    Annotated[Vector, Tag("vector")] | Annotated[Matrix, Tag("matrix")],
+    Discriminator(_matrix_or_vector),
+]
+
+
+class GivenInit(Schema):
+    """Weights to start from: `weight` (outputs × features) and `bias` (outputs)."""
+
+    weights: dict[str, WeightArray] = Field(
+        examples=[{"weight": [[-3.0]], "bias": [-2.0]}],
+    )
+
+
+Init = Annotated[
+    Annotated[NamedInit, Tag("named")] | Annotated[GivenInit, Tag("given")],
+    Discriminator(_given_or_named),
+]
+
+
+class Seeds(Schema):
+    """One seed a source of chance."""
+
+    init: Seed = 0
+    shuffle: Seed = 0
+    split: Seed = 0
+
+
+class Record(Schema):
+    """What the history keeps: every `every`-th step, from step 0 on."""
+
+    every: Annotated[int, Field(ge=1)] = 1
+
+
+class Limits(Schema):
+    """Where a fit ends at the latest."""
+
+    max_seconds: Positive = 3600.0
+
+
+class FitRequest(Schema):
+    """What to fit, to what, and how."""
+
+    dataset: Annotated[
+        Annotated[DatasetId, Tag("scalar")] | Annotated[DatasetColumns, Tag("object")],
+        Discriminator(_object_or_scalar),
+    ]
+    features: Annotated[list[ColumnName], Field(min_length=1)] | None = None
+    target: Annotated[
+        Annotated[ColumnName, Tag("scalar")]
+        | Annotated[Annotated[list[ColumnName], Field(min_length=1)], Tag("array")],
+        Discriminator(_array_or_scalar),
+    ]
+    model: LinearModel = LinearModel()
+    loss: MseLoss = MseLoss()
+    optimizer: Sgd = Sgd()
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    shuffle: bool = True
+    drop_last: bool = False
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    steps: Annotated[int, Field(ge=1)] | None = None
+    init: Init = NamedInit()
+    seed: Annotated[
+        Annotated[Seed, Tag("scalar")] | Annotated[Seeds, Tag("object")],
+        Discriminator(_object_or_scalar),
+    ] = 0
+    dtype: Literal["float32", "float64"] = "float32"
+    device: Literal["auto", "cpu"] = "auto"
+    record: Record = Record()
+    limits: Limits = Limits()
+    strategy: Literal["auto", "reference", "kernels"] = "auto"
+    tags: Tags = []
+    metadata: Metadata = {}
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise PydanticCustomError(
+                "epochs_or_steps", "give either epochs or steps, one of the two"
+            )
+        return self
+
+    @property
+    def targets(self) -> list[str]:
+        """The target columns, however many were named."""
+        return [self.target] if isinstance(self.target, str) else list(self.target)

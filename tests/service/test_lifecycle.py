@@ -1,0 +1,292 @@
+"""The life of a fit: what each step may and may not change."""
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service import datasets, lifecycle
+from service.artifacts import read_artifact, store_artifact
+from service.context import Context
+from service.errors import Conflict, Gone, InvalidInput, NotFound, QueueFull
+from service.lifecycle import Claim
+from service.schemas.fits import FitRequest
+from service.schemas.lists import ListQuery
+from service.tables import Table
+from tests.service.conftest import OWNER
+
+
+def submit(context: Context, table: Table, **changes: Any) -> dict[str, Any]:
+    dataset = datasets.create_dataset(context, table, owner=OWNER)
+    body = {"dataset": dataset["id"], "target": "y", "steps": 3} | changes
+    return lifecycle.submit(context, FitRequest.model_validate(body), owner=OWNER)
+
+
+def claimed(context: Context, fit_id: str, worker: str = "worker") -> Claim:
+    claim = lifecycle.claim(context, fit_id, worker)
+    assert claim is not None
+    return claim
+
+
+def finish(context: Context, claim: Claim) -> bool:
+    return lifecycle.finish(
+        context, claim, status="succeeded", stop_reason="completed", result={"final_loss": 1.0}
+    )
+
+
+def expire(context: Context) -> None:
+    lifecycle.sweep(context, time.time() + context.settings.lease_seconds + 1)
+
+
+def status(context: Context, fit_id: str) -> tuple[str, int]:
+    fit = lifecycle.get_fit(context, fit_id, OWNER)
+    return fit["status"], fit["attempt"]
+
+
+def test_a_submitted_fit_waits_with_every_default_filled_in(context: Context, table: Table) -> None:
+    fit = submit(context, table)
+
+    assert fit["status"] == "queued"
+    assert fit["attempt"] == 1
+    assert fit["spec"]["features"] == ["x"]
+    assert fit["spec"]["optimizer"]["lr"] == 1e-3
+    assert fit["progress"]["total_steps"] == 3
+    assert lifecycle.get_fit(context, fit["id"], OWNER) == fit
+    assert context.queue.undelivered_fits() == 1
+
+
+def test_the_spec_of_a_fit_can_be_posted_again(context: Context, table: Table) -> None:
+    fit = submit(context, table, seed={"init": 3}, init={"weights": {"weight": [[1]], "bias": [0]}})
+
+    again = lifecycle.submit(context, FitRequest.model_validate(fit["spec"]), owner=OWNER)
+
+    assert again["spec"] == fit["spec"]
+
+
+def test_a_fit_is_claimed_once(context: Context, table: Table) -> None:
+    fit = submit(context, table)
+
+    first = lifecycle.claim(context, fit["id"], "a")
+    second = lifecycle.claim(context, fit["id"], "b")
+
+    assert first is not None
+    assert second is None
+    assert status(context, fit["id"]) == ("running", 1)
+
+
+def test_the_end_is_written_once_and_never_changes(context: Context, table: Table) -> None:
+    fit = submit(context, table)
+    claim = claimed(context, fit["id"])
+
+    assert finish(context, claim)
+    assert not finish(context, claim)
+    assert not lifecycle.requeue(context, claim)
+    assert not lifecycle.renew(context, claim, None)
+    expire(context)
+
+    assert status(context, fit["id"]) == ("succeeded", 1)
+
+
+def test_an_expired_lease_goes_back_with_one_attempt_more(context: Context, table: Table) -> None:
+    fit = submit(context, table)
+    claimed(context, fit["id"])
+
+    expire(context)
+
+    assert status(context, fit["id"]) == ("queued", 2)
+
+
+def test_a_worker_back_from_the_dead_changes_nothing(context: Context, table: Table) -> None:
+    fit = submit(context, table)
+    frozen = claimed(context, fit["id"], "frozen")
+    expire(context)
+    current = claimed(context, fit["id"], "current")
+
+    assert not lifecycle.renew(context, frozen, {"step": 1})
+    assert not lifecycle.requeue(context, frozen)
+    assert not finish(context, frozen)
+    assert status(context, fit["id"]) == ("running", 2)
+    assert finish(context, current)
+
+
+def test_a_renewed_lease_does_not_expire_and_shows_the_progress(
+    context: Context, table: Table
+) -> None:
+    fit = submit(context, table)
+    claim = claimed(context, fit["id"])
+
+    held = lifecycle.renew(context, claim, {"step": 2})
+    lifecycle.sweep(context, time.time())
+
+    assert held
+    shown = lifecycle.get_fit(context, fit["id"], OWNER)
+    assert (shown["status"], shown["progress"]) == ("running", {"step": 2})
+
+
+def test_a_fit_that_loses_too_many_workers_fails(context: Context, table: Table) -> None:
+    fit = submit(context, table)
+    for _ in range(context.settings.max_attempts):
+        claimed(context, fit["id"])
+        expire(context)
+
+    shown = lifecycle.get_fit(context, fit["id"], OWNER)
+
+    assert (shown["status"], shown["stop_reason"]) == ("failed", "error")
+    assert shown["error"]["code"] == "worker_lost"
+    assert shown["error"]["category"] == "server"
+    assert shown["attempt"] == context.settings.max_attempts
+
+
+def test_a_drained_fit_waits_again_without_a_lost_attempt(context: Context, table: Table) -> None:
+    fit = submit(context, table)
+    claim = claimed(context, fit["id"])
+
+    assert lifecycle.requeue(context, claim)
+
+    assert status(context, fit["id"]) == ("queued", 1)
+    assert not finish(context, claim)
+    assert claimed(context, fit["id"]).fence == claim.fence + 1
+
+
+def test_a_lost_wake_up_is_sent_again(context: Context, table: Table) -> None:
+    fit = submit(context, table)
+    context.events.client.flushall()
+
+    lifecycle.sweep(context, time.time())
+    assert context.queue.undelivered_fits() == 0, "it may still be on its way"
+    lifecycle.sweep(context, time.time() + 6)
+
+    assert context.queue.undelivered_fits() == 1
+    assert status(context, fit["id"]) == ("queued", 1)
+
+
+def test_wake_ups_that_only_wait_are_not_sent_again(context: Context, table: Table) -> None:
+    for _ in range(3):
+        submit(context, table)
+
+    lifecycle.sweep(context, time.time() + 6)
+
+    assert context.queue.undelivered_fits() == 3
+
+
+def test_the_end_is_published_after_it_is_committed(context: Context, table: Table) -> None:
+    fit = submit(context, table)
+
+    finish(context, claimed(context, fit["id"]))
+
+    assert context.events.first(fit["id"], seconds=1) == (
+        "end",
+        {"status": "succeeded", "stop_reason": "completed"},
+    )
+
+
+def test_a_full_queue_refuses_and_keeps_nothing(context: Context, table: Table) -> None:
+    full = Context(
+        context.settings.model_copy(update={"max_queued_fits": 1}),
+        context.database,
+        context.storage,
+        context.queue,
+        context.events,
+    )
+    submit(full, table)
+
+    with pytest.raises(QueueFull):
+        submit(full, table)
+
+    assert len(lifecycle.list_fits(context, ListQuery(), OWNER).data) == 1
+
+
+def test_an_inline_dataset_becomes_one(context: Context) -> None:
+    body = {"dataset": {"columns": {"x": [1, 2], "y": [1, 2]}}, "target": "y", "epochs": 1}
+
+    fit = lifecycle.submit(context, FitRequest.model_validate(body), owner=OWNER)
+
+    kept = datasets.get_dataset(context, fit["dataset"]["id"], OWNER)
+    assert (kept["n_rows"], kept["digest"]) == (2, fit["dataset"]["digest"])
+
+
+def test_a_refused_inline_dataset_leaves_nothing(context: Context) -> None:
+    body = {"dataset": {"columns": {"x": [1, 2], "y": [1, 2]}}, "target": "z", "epochs": 1}
+
+    with pytest.raises(InvalidInput):
+        lifecycle.submit(context, FitRequest.model_validate(body), owner=OWNER)
+
+    assert datasets.list_datasets(context, ListQuery(), OWNER).data == []
+    assert not list(context.settings.storage_root.rglob("*.arrow"))
+
+
+def test_another_owners_fit_is_not_there(context: Context, table: Table) -> None:
+    fit = submit(context, table)
+
+    with pytest.raises(NotFound):
+        lifecycle.get_fit(context, fit["id"], "somebody")
+    with pytest.raises(NotFound):
+        lifecycle.get_fits(context, [fit["id"]], "somebody")
+    assert lifecycle.list_fits(context, ListQuery(), "somebody").data == []
+
+
+def test_a_dataset_is_kept_while_a_fit_needs_it(context: Context, table: Table) -> None:
+    fit = submit(context, table)
+    dataset_id = fit["dataset"]["id"]
+
+    with pytest.raises(Conflict):
+        datasets.delete_dataset(context, dataset_id, OWNER)
+    finish(context, claimed(context, fit["id"]))
+    datasets.delete_dataset(context, dataset_id, OWNER)
+
+    with pytest.raises(Gone):
+        datasets.get_dataset(context, dataset_id, OWNER)
+    with pytest.raises(Gone) as refused:
+        submit(context, table, dataset=dataset_id)
+    assert refused.value.places[0].pointer == "/dataset"
+
+
+def test_an_ended_fit_can_be_deleted_with_its_artifacts(context: Context, table: Table) -> None:
+    fit = submit(context, table)
+    claim = claimed(context, fit["id"])
+    large = {"weight": np.zeros(context.settings.inline_artifact_bytes)}
+    rows = [store_artifact(context, claim, "weights", large)]
+    with pytest.raises(Conflict):
+        lifecycle.delete_fit(context, fit["id"], OWNER)
+    lifecycle.finish(
+        context, claim, status="succeeded", stop_reason="completed", result={}, artifacts=rows
+    )
+    kept = read_artifact(context, fit["id"], "weights", OWNER)
+
+    lifecycle.delete_fit(context, fit["id"], OWNER)
+
+    assert np.array_equal(kept["weight"], large["weight"])
+    assert not list(context.settings.storage_root.rglob("*.safetensors"))
+    with pytest.raises(Gone):
+        read_artifact(context, fit["id"], "weights", OWNER)
+
+
+def test_pages_follow_each_other_newest_first(context: Context, table: Table) -> None:
+    ids = [submit(context, table)["id"] for _ in range(5)]
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = lifecycle.list_fits(context, ListQuery(limit=2, after=cursor), OWNER)
+        seen += [fit["id"] for fit in page.data]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+
+    assert seen == sorted(ids, reverse=True)
+
+
+def test_lists_are_filtered(context: Context, table: Table) -> None:
+    marked = submit(context, table, tags=['a "quoted" tag'], metadata={"course": "ml"})
+    running = submit(context, table, tags=["quoted"])
+    claimed(context, running["id"])
+
+    def ids(query: ListQuery) -> list[str]:
+        return [fit["id"] for fit in lifecycle.list_fits(context, query, OWNER).data]
+
+    assert ids(ListQuery(tag='a "quoted" tag')) == [marked["id"]]
+    assert ids(ListQuery(tag="quoted")) == [running["id"]]
+    assert ids(ListQuery(metadata={"course": "ml"})) == [marked["id"]]
+    assert ids(ListQuery(metadata={"course": "other"})) == []
+    assert ids(ListQuery(status="running")) == [running["id"]]
+    assert ids(ListQuery(created_after=time.time())) == []

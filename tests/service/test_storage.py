@@ -1,0 +1,60 @@
+"""The local object store: whole objects or none."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from service.errors import Unavailable
+from service.storage import LocalStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "objects")
+
+
+def files(root: Path) -> list[str]:
+    return [str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()]
+
+
+def test_what_is_put_can_be_got_until_it_is_deleted(store: LocalStore) -> None:
+    store.put("a/b", b"first")
+    store.put("a/b", b"second")
+
+    assert store.get("a/b") == b"second"
+    store.delete("a/b")
+    store.delete("a/b")
+    with pytest.raises(KeyError):
+        store.get("a/b")
+
+
+def test_a_failed_write_leaves_the_old_object_and_no_part_of_the_new(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("key", b"old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        store.put("key", b"new")
+
+    assert store.get("key") == b"old"
+    assert files(tmp_path) == ["objects/key"]
+
+
+@pytest.mark.parametrize("key", ["../outside", "/etc/passwd", "a/../../outside"])
+def test_no_key_leads_out_of_the_store(store: LocalStore, key: str) -> None:
+    with pytest.raises(ValueError, match="leads out"):
+        store.put(key, b"")
+
+
+def test_a_store_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(Unavailable):
+        LocalStore(tmp_path / "file" / "objects").check()
+    LocalStore(tmp_path / "objects").check()

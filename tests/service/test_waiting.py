@@ -1,0 +1,74 @@
+"""Waiting for a fit's end: woken by the event, safe without it."""
+
+import threading
+import time
+
+from service import lifecycle
+from service.context import Context, open_context
+from service.tables import Table
+from service.waiting import wait_until_ended
+from tests.service.test_lifecycle import claimed, finish, submit
+
+
+def never() -> bool:
+    return False
+
+
+def test_the_end_wakes_the_waiter(context: Context, table: Table) -> None:
+    fit = submit(context, table)
+    claim = claimed(context, fit["id"])
+    threading.Timer(0.2, finish, (context, claim)).start()
+
+    began = time.monotonic()
+    wait_until_ended(context, fit["id"], 30, never)
+
+    assert lifecycle.fit_row(context, fit["id"])["status"] == "succeeded"
+    assert time.monotonic() - began < 15, "it was the event that woke, not the end of the wait"
+
+
+def test_an_end_whose_event_was_lost_is_found_in_the_database(
+    context: Context, table: Table
+) -> None:
+    fit = submit(context, table)
+    claim = claimed(context, fit["id"])
+
+    def end_unheard() -> None:
+        finish(context, claim)
+        context.events.client.flushall()
+
+    threading.Timer(0.1, end_unheard).start()
+    wait_until_ended(context, fit["id"], 30, never)
+
+    assert lifecycle.fit_row(context, fit["id"])["status"] == "succeeded"
+
+
+def test_a_wait_ends_with_its_time(context: Context, table: Table) -> None:
+    fit = submit(context, table)
+
+    wait_until_ended(context, fit["id"], 0.1, never)
+
+    assert lifecycle.fit_row(context, fit["id"])["status"] == "queued"
+
+
+def test_a_wait_ends_when_the_process_is_stopped(context: Context, table: Table) -> None:
+    fit = submit(context, table)
+    stopping = threading.Event()
+    threading.Timer(0.1, stopping.set).start()
+
+    wait_until_ended(context, fit["id"], 30, stopping.is_set)
+
+    assert lifecycle.fit_row(context, fit["id"])["status"] == "queued"
+
+
+def test_without_redis_submitting_and_waiting_go_on(context: Context, table: Table) -> None:
+    settings = context.settings.model_copy(update={"redis_url": "redis://127.0.0.1:1"})
+    alone = open_context(settings)
+    try:
+        fit = submit(alone, table)
+        claim = claimed(alone, fit["id"])
+        threading.Timer(0.2, finish, (alone, claim)).start()
+        wait_until_ended(alone, fit["id"], 30, never)
+    finally:
+        alone.close()
+
+    assert lifecycle.fit_row(context, fit["id"])["status"] == "succeeded"
