@@ -1,0 +1,70 @@
+"""The Celery worker's composition root: what its processes do when they start and stop.
+
+The main process takes messages, sweeps and announces; it never computes and never imports
+torch. Its children, fresh interpreters, load the engine and its kernels before their first fit.
+"""
+
+import os
+import socket
+from functools import cache
+from typing import Any
+
+from celery import signals
+
+from service.context import Context, open_context
+from service.queue import announce_worker, connect_redis, make_celery
+from service.settings import Settings
+from service.telemetry import configure_logging
+from workers import draining
+from workers.keeper import Keeper
+
+settings = Settings()
+app = make_celery(settings)
+app.conf.imports = ("workers.tasks",)
+
+
+@signals.setup_logging.connect
+def _set_up_logging(**_: Any) -> None:
+    configure_logging(settings)
+
+
+@signals.worker_ready.connect
+def _serve(sender: Any, **_: Any) -> None:
+    """In the main process: keep house until the worker stops."""
+    context = open_context(settings)
+    keeper = Keeper(context, worker_name(os.getpid()))
+    keeper.start()
+
+    @signals.worker_shutting_down.connect(weak=False)
+    def _drain(**_: Any) -> None:
+        for pid in sender.pool.info["processes"]:
+            os.kill(pid, draining.DRAIN_SIGNAL)
+
+    @signals.worker_shutdown.connect(weak=False)
+    def _stop(**_: Any) -> None:
+        keeper.stop()
+        context.close()
+
+
+@signals.worker_process_init.connect
+def _prepare_child(**_: Any) -> None:
+    """In a pool child: be ready to compute before the first message comes."""
+    draining.listen()
+    # Not at the top: the main process must not load torch, nor wait for its kernels.
+    from workers.runner import warm_up  # noqa: PLC0415
+
+    warm_up()
+    client = connect_redis(settings, max_connections=1)
+    announce_worker(client, worker_name(os.getppid()))
+    client.close()
+
+
+@cache
+def child_context() -> Context:
+    """The pool child's hold on the service, opened at its first use."""
+    return open_context(settings)
+
+
+def worker_name(main_pid: int) -> str:
+    """The name under which the worker announces itself and holds leases."""
+    return f"{socket.gethostname()}-{main_pid}"

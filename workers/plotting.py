@@ -1,0 +1,58 @@
+"""One picture on demand: draw it, keep it, tell who waits."""
+
+from typing import Any
+
+import safetensors.numpy
+import structlog
+
+from service.artifacts import load_artifact
+from service.context import Context
+from service.lifecycle import fit_row
+from service.plots import plot_key
+from service.schemas.plots import PlotFormat, PlotOptions
+from workers.inputs import load_table
+from workers.plots import PLOTS, PlotInput, render
+
+log = structlog.get_logger(__name__)
+
+
+def draw_plot(
+    context: Context,
+    *,
+    ticket: str,
+    fit_id: str,
+    kind: str,
+    plot_format: PlotFormat,
+    options: dict[str, Any],
+) -> None:
+    """Draw the picture and put it into the object store; the ticket's stream says how it went."""
+    try:
+        wanted = PlotOptions.model_validate(options)
+        picture = render(PLOTS[kind], _load(context, fit_id), plot_format, wanted)
+        context.storage.put(plot_key(fit_id, kind, plot_format, wanted), picture)
+    except KeyError as error:
+        context.events.publish(ticket, "gone", {"message": f"{error.args[0]} is no longer kept"})
+    except Exception:
+        # The outermost edge: whoever waits must hear of it, and the operator must see why.
+        log.exception("plot_crashed", fit_id=fit_id, kind=kind)
+        context.events.publish(ticket, "failed", {"message": f"the plot {kind!r} failed"})
+    else:
+        context.events.publish(ticket, "drawn", {})
+
+
+def _load(context: Context, fit_id: str) -> PlotInput:
+    fit = fit_row(context, fit_id)
+    spec = fit["spec"]
+    arrays = {
+        name: safetensors.numpy.load(load_artifact(context, fit_id, name))
+        for name in ("history", "weights", "initial_weights")
+    }
+    table = load_table(context, fit["storage_key"])
+    target = spec["target"]
+    return PlotInput(
+        spec=spec,
+        stop_reason=fit["stop_reason"],
+        **arrays,
+        x=table.matrix(spec["features"][:1])[:, 0],
+        y=table.matrix([target if isinstance(target, str) else target[0]])[:, 0],
+    )

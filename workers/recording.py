@@ -1,0 +1,147 @@
+"""An engine's result → the facts about a fit that clients read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.lifecycle import Claim
+from workers.engine import Data, History, Progress, Result
+from workers.fingerprint import fingerprint
+from workers.metrics import regression_metrics
+
+_MOST_POINTS = 1_000
+_MOST_SHOWN_WEIGHTS = 10_000
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def history_arrays(history: History) -> Arrays:
+    """The history under the artifact's names; every array 1-d."""
+    return {
+        "step": history.step,
+        "epoch": history.epoch,
+        "loss": history.loss,
+        "lr": history.lr,
+        "grad_norm": history.grad_norm,
+        "epochs.epoch": history.epochs_epoch,
+        "epochs.train_loss": history.epochs_train_loss,
+        "epochs.validation_loss": history.epochs_validation_loss,
+    }
+
+
+def describe_result(claim: Claim, data: Data, result: Result) -> dict[str, Any]:
+    """What the fit's row keeps: weights, coefficients, losses, metrics, where they came from."""
+    n_parameters = sum(array.size for array in result.weights.values())
+    seconds = result.compute_seconds
+    return {
+        "weights": _shown_weights(result.weights, n_parameters),
+        "coefficients": _coefficients(claim.spec, result.weights),
+        "final_loss": finite(result.final_loss),
+        "loss_history": thin(result.history),
+        "metrics": {"train": _metrics(data, result.weights), "validation": None},
+        "diagnostics": {
+            "n_parameters": n_parameters,
+            "strategy": result.strategy,
+            "steps_per_second": result.n_steps / seconds if seconds > 0 else None,
+        },
+        "fingerprint": fingerprint(claim, result),
+        "progress": _last_progress(result),
+    }
+
+
+def finite(value: float | None) -> float | None:
+    """The number, or None for what JSON cannot say."""
+    return float(value) if value is not None and np.isfinite(value) else None
+
+
+def thin(history: History) -> dict[str, Any]:
+    """At most 1,000 evenly kept points of the history, the first and the last among them."""
+    n = len(history.step)
+    kept = np.arange(n)
+    if n > _MOST_POINTS:
+        kept = np.linspace(0, n - 1, _MOST_POINTS).round().astype(np.int64)
+    return {
+        "step": history.step[kept].tolist(),
+        "loss": history.loss[kept].tolist(),
+        "n": n,
+        "thinned": n > _MOST_POINTS,
+    }
+
+
+def _shown_weights(weights: Mapping[str, NDArray[Any]], n_parameters: int) -> Any:
+    if n_parameters > _MOST_SHOWN_WEIGHTS:
+        return None
+    return {name: array.tolist() for name, array in weights.items()}
+
+
+def _coefficients(spec: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> Any:
+    """By feature name; by target first where there are several."""
+    target = spec["target"]
+    targets = [target] if isinstance(target, str) else target
+    named = [_named_row(spec["features"], weights, i) for i in range(len(targets))]
+    return named[0] if isinstance(target, str) else dict(zip(targets, named, strict=True))
+
+
+def _named_row(
+    features: list[str], weights: Mapping[str, NDArray[Any]], i: int
+) -> dict[str, float]:
+    named = dict(zip(features, weights["weight"][i].tolist(), strict=True))
+    if "bias" not in weights:
+        return named
+    return {"intercept": float(weights["bias"][i]), **named}
+
+
+def predict(x: NDArray[np.float64], weights: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """(n, k) float64 predictions of a linear model, computed in float64."""
+    predicted: NDArray[np.float64] = x @ weights["weight"].astype(np.float64).T
+    return predicted + weights["bias"] if "bias" in weights else predicted
+
+
+def _metrics(data: Data, weights: Mapping[str, NDArray[Any]]) -> dict[str, float | None]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        predicted = predict(data.x, weights)
+        return {k: finite(v) for k, v in regression_metrics(data.y, predicted).items()}
+
+
+def progress_of(progress: Progress, elapsed_seconds: float) -> dict[str, Any]:
+    """The running fit's progress, with the time left at the speed so far."""
+    fraction = progress.step / progress.total_steps
+    return {
+        "fraction": fraction,
+        "step": progress.step,
+        "total_steps": progress.total_steps,
+        "epoch": progress.epoch,
+        "loss": finite(progress.loss),
+        "lr": progress.lr,
+        "eta_seconds": elapsed_seconds * (1 - fraction) / fraction if fraction else None,
+    }
+
+
+def _last_progress(result: Result) -> dict[str, Any]:
+    history = result.history
+    done = result.status == "completed"
+    return {
+        "fraction": 1.0 if done else result.n_steps / result.total_steps,
+        "step": result.n_steps,
+        "total_steps": result.total_steps,
+        "epoch": int(history.epoch[-1]) if len(history.epoch) else 0,
+        "loss": finite(result.final_loss),
+        "lr": float(history.lr[-1]) if len(history.lr) else None,
+        "eta_seconds": 0.0,
+    }
+
+
+def describe_divergence(result: Result) -> dict[str, Any]:
+    """The error of a fit whose loss or weights left the finite numbers."""
+    return {
+        "code": "diverged",
+        "category": "user",
+        "message": (
+            f"the loss or a weight was no longer finite at step {result.failed_step}; "
+            "the weights are the last finite ones"
+        ),
+        "step": result.failed_step,
+        "hint": "lower optimizer.lr, or scale the features",
+    }

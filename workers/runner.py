@@ -1,0 +1,123 @@
+"""One claim end to end: load, fit, record, finish."""
+
+import os
+import socket
+import time
+
+import numpy as np
+import structlog
+
+from service import lifecycle
+from service.artifacts import store_artifact
+from service.context import Context
+from service.lifecycle import Claim
+from workers import engine
+from workers.draining import draining
+from workers.engine import Data, Progress, Result, Specification, SpecificationError, fit
+from workers.heartbeat import Heartbeat
+from workers.inputs import load_data
+from workers.metrics import regression_metrics
+from workers.recording import describe_divergence, describe_result, history_arrays, progress_of
+
+log = structlog.get_logger(__name__)
+
+WORKER = f"{socket.gethostname()}-{os.getpid()}"
+
+
+def warm_up() -> None:
+    """Load and compile all that a first fit would otherwise wait for."""
+    engine.warm_up()
+    regression_metrics(np.zeros((2, 1)), np.ones((2, 1)))
+
+
+def run_fit(context: Context, fit_id: str) -> None:
+    """Claim the fit and see it to its end; nothing happens where it no longer waits."""
+    if draining():
+        context.queue.fit(fit_id)
+        return
+    claim = lifecycle.claim(context, fit_id, WORKER)
+    if claim is None:
+        return
+    with structlog.contextvars.bound_contextvars(fit_id=fit_id, attempt=claim.attempt):
+        try:
+            _compute(context, claim)
+        except SpecificationError as error:
+            _fail(context, claim, "invalid_spec", "user", str(error))
+        except Exception:
+            # The outermost edge: the fit must end, and the operator must see why.
+            log.exception("fit_crashed")
+            _fail(
+                context, claim, "internal_error", "server", "the service failed; its log says why"
+            )
+
+
+def _compute(context: Context, claim: Claim) -> None:
+    began = time.perf_counter()
+    data = load_data(context, claim)
+    spec = Specification.from_mapping(claim.spec)
+    data_seconds = time.perf_counter() - began
+    with Heartbeat(context, claim) as heartbeat:
+        result = _fit(spec, data, heartbeat)
+    if heartbeat.lost:
+        log.warning("claim_lost")
+    elif result.status == "interrupted":
+        lifecycle.requeue(context, claim)
+        log.info("fit_requeued", step=result.n_steps)
+    else:
+        _record(context, claim, data, result, data_seconds)
+
+
+def _fit(spec: Specification, data: Data, heartbeat: Heartbeat) -> Result:
+    began = time.monotonic()
+
+    def show(progress: Progress) -> None:
+        heartbeat.progress = progress_of(progress, time.monotonic() - began)
+
+    def should_stop() -> bool:
+        return heartbeat.lost or draining()
+
+    return fit(spec, data, on_progress=show, should_stop=should_stop)
+
+
+def _record(
+    context: Context, claim: Claim, data: Data, result: Result, data_seconds: float
+) -> None:
+    """The artifacts first, the row last."""
+    began = time.perf_counter()
+    rows = [
+        store_artifact(context, claim, name, arrays)
+        for name, arrays in (
+            ("weights", result.weights),
+            ("initial_weights", result.initial_weights),
+            ("history", history_arrays(result.history)),
+        )
+    ]
+    body = describe_result(claim, data, result)
+    body["diagnostics"]["seconds"] = {
+        "queued": claim.started_at - claim.created_at,
+        "data": data_seconds,
+        "compute": result.compute_seconds,
+        "record": time.perf_counter() - began,
+    }
+    diverged = result.status == "diverged"
+    done = lifecycle.finish(
+        context,
+        claim,
+        status="failed" if diverged else "succeeded",
+        stop_reason=result.status,
+        result=body,
+        error=describe_divergence(result) if diverged else None,
+        artifacts=rows,
+    )
+    log.info("fit_ended" if done else "claim_lost", stop_reason=result.status)
+
+
+def _fail(context: Context, claim: Claim, code: str, category: str, message: str) -> None:
+    lifecycle.finish(
+        context,
+        claim,
+        status="failed",
+        stop_reason="error",
+        result=None,
+        error={"code": code, "category": category, "message": message},
+    )
