@@ -139,6 +139,13 @@ class PlotFailed(ThalwegError):
     title = "Plot failed"
 
 
+class DemoFailed(ThalwegError):
+    """The demo's service refused a step of it."""
+
+    code = "demo_failed"
+    title = "Demo failed"
+
+
 class StartFailed(ThalwegError):
     """The launcher cannot start a part of the service."""
 

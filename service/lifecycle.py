@@ -131,12 +131,12 @@ def _announce_end(context: Context, fit_id: str, status: str, stop_reason: str) 
 def get_fit(context: Context, fit_id: str, owner: str) -> dict[str, Any]:
     """The fit as clients see it; raises NotFound and Gone."""
     with context.database.read() as connection:
-        rows = queries.find_fits(connection, [fit_id], owner)
-    if not rows:
+        row = queries.find_fit(connection, fit_id, owner)
+    if row is None:
         raise NotFound(f"there is no fit {fit_id!r}")
-    if rows[0].deleted_at is not None:
+    if row.deleted_at is not None:
         raise Gone(f"the fit {fit_id} has been deleted")
-    return fit_body(rows[0]._asdict())
+    return fit_body(row._asdict())
 
 
 def get_fits(context: Context, ids: Sequence[str], owner: str) -> list[dict[str, Any]]:
@@ -151,9 +151,15 @@ def get_fits(context: Context, ids: Sequence[str], owner: str) -> list[dict[str,
 
 
 def fit_row(context: Context, fit_id: str) -> dict[str, Any]:
-    """A fit as the database has it beside its dataset's facts, whoever owns it, for the workers."""
+    """A fit as the database has it beside its dataset's facts, whoever owns it, for the workers.
+
+    Raises NotFound.
+    """
     with context.database.read() as connection:
-        return queries.find_fit(connection, fit_id)._asdict()
+        row = queries.find_fit(connection, fit_id)
+    if row is None:
+        raise NotFound(f"there is no fit {fit_id!r}")
+    return row._asdict()
 
 
 def list_fits(context: Context, query: ListQuery, owner: str) -> Page:

@@ -1,6 +1,7 @@
 """A fit's pictures: drawn by a worker when first asked for, then kept."""
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 from service.context import Context
@@ -26,49 +27,47 @@ def plot_kinds(fit: dict[str, Any]) -> list[str]:
     return kinds
 
 
-def get_plot(
-    context: Context,
-    fit_id: str,
-    kind: str,
-    plot_format: PlotFormat,
-    options: PlotOptions,
-    owner: str,
-) -> bytes:
+@dataclass(frozen=True)
+class Plot:
+    """Which picture, and how it is wanted."""
+
+    kind: str
+    plot_format: PlotFormat
+    options: PlotOptions
+
+    def key(self, fit_id: str) -> str:
+        """Where the object store keeps the fit's picture."""
+        look = hashlib.sha256(self.options.model_dump_json().encode()).hexdigest()[:12]
+        return f"fits/{fit_id}/plots/{self.kind}-{look}.{self.plot_format}"
+
+
+def get_plot(context: Context, fit_id: str, plot: Plot, owner: str) -> bytes:
     """The picture's bytes.
 
     Raises NotFound, Gone, PlotNotApplicable, PlotFailed, and Unavailable where no worker draws
     it in time.
     """
-    fit = get_fit(context, fit_id, owner)
-    kinds = plot_kinds(fit)
-    if kind not in kinds:
+    kinds = plot_kinds(get_fit(context, fit_id, owner))
+    if plot.kind not in kinds:
         listed = ", ".join(kinds) or "none yet"
-        raise PlotNotApplicable(f"the fit {fit_id} has no plot {kind!r}; it has: {listed}")
-    key = plot_key(fit_id, kind, plot_format, options)
+        raise PlotNotApplicable(f"the fit {fit_id} has no plot {plot.kind!r}; it has: {listed}")
+    key = plot.key(fit_id)
     try:
         return context.storage.get(key)
     except KeyError:
-        _have_drawn(context, fit_id, kind, plot_format, options)
+        _have_drawn(context, fit_id, plot)
     return context.storage.get(key)
 
 
-def plot_key(fit_id: str, kind: str, plot_format: PlotFormat, options: PlotOptions) -> str:
-    """Where the object store keeps the picture."""
-    look = hashlib.sha256(options.model_dump_json().encode()).hexdigest()[:12]
-    return f"fits/{fit_id}/plots/{kind}-{look}.{plot_format}"
-
-
-def _have_drawn(
-    context: Context, fit_id: str, kind: str, plot_format: PlotFormat, options: PlotOptions
-) -> None:
+def _have_drawn(context: Context, fit_id: str, plot: Plot) -> None:
     """Send for a worker and wait for what it says."""
     ticket = new_id("plot")
     request = {
         "ticket": ticket,
         "fit_id": fit_id,
-        "kind": kind,
-        "plot_format": plot_format,
-        "options": options.model_dump(mode="json"),
+        "kind": plot.kind,
+        "plot_format": plot.plot_format,
+        "options": plot.options.model_dump(mode="json"),
     }
     try:
         context.queue.plot(request)

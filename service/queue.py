@@ -114,6 +114,16 @@ def retire_worker(client: redis.Redis, name: str) -> None:
     client.delete(_WORKER_KEY + name)
 
 
+def forget_workers(settings: Settings) -> None:
+    """Take every announcement back: those in an embedded redis at its start are of the dead."""
+    client = connect_redis(settings, max_connections=1)
+    try:
+        for key in client.scan_iter(match=_WORKER_KEY + "*", count=1000):
+            client.delete(key)
+    finally:
+        client.close()
+
+
 def ready_workers(settings: Settings) -> int:
     """How many workers have announced themselves lately."""
     client = connect_redis(settings, max_connections=1)

@@ -8,7 +8,7 @@ import structlog
 from service.artifacts import load_artifact
 from service.context import Context
 from service.lifecycle import fit_row
-from service.plots import plot_key
+from service.plots import Plot
 from service.schemas.plots import PlotFormat, PlotOptions
 from workers.inputs import load_table
 from workers.plots import PLOTS, PlotInput, render
@@ -27,9 +27,9 @@ def draw_plot(
 ) -> None:
     """Draw the picture and put it into the object store; the ticket's stream says how it went."""
     try:
-        wanted = PlotOptions.model_validate(options)
-        picture = render(PLOTS[kind], _load(context, fit_id), plot_format, wanted)
-        context.storage.put(plot_key(fit_id, kind, plot_format, wanted), picture)
+        plot = Plot(kind, plot_format, PlotOptions.model_validate(options))
+        picture = render(PLOTS[kind], _load(context, fit_id), plot_format, plot.options)
+        context.storage.put(plot.key(fit_id), picture)
     except KeyError as error:
         context.events.publish(ticket, "gone", {"message": f"{error.args[0]} is no longer kept"})
     except Exception:

@@ -1,5 +1,5 @@
 """The storage of record: every table, every query, and nothing else that speaks SQL."""
 
-from service.database.connection import Database, migrate
+from service.database.connection import Database, DatabaseError, migrate
 
-__all__ = ["Database", "migrate"]
+__all__ = ["Database", "DatabaseError", "migrate"]

@@ -7,10 +7,13 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from service.errors import Unavailable
 from service.settings import Settings
+
+# What every query raises where the database does not answer.
+DatabaseError = DBAPIError
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _BUSY_SECONDS = 30

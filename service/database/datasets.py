@@ -3,13 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from service.database.paging import page
 from service.database.schema import datasets, fits
 from service.schemas.lists import ListQuery
 
 UNFINISHED = ("queued", "running", "cancelling")
+
+# Every fit passes through these: they are built once, for building costs more than running them.
+_ONE_OF_OWNER = select(datasets).where(
+    datasets.c.id == bindparam("dataset_id"), datasets.c.owner == bindparam("its_owner")
+)
+_HOLD = (
+    select(datasets.c.deleted_at).where(datasets.c.id == bindparam("dataset_id")).with_for_update()
+)
 
 
 def insert_dataset(connection: Connection, row: Mapping[str, Any]) -> None:
@@ -19,9 +27,7 @@ def insert_dataset(connection: Connection, row: Mapping[str, Any]) -> None:
 
 def find_dataset(connection: Connection, dataset_id: str, owner: str) -> Row[Any] | None:
     """The owner's dataset, a deleted one too."""
-    return connection.execute(
-        select(datasets).where(datasets.c.id == dataset_id, datasets.c.owner == owner)
-    ).first()
+    return connection.execute(_ONE_OF_OWNER, {"dataset_id": dataset_id, "its_owner": owner}).first()
 
 
 def hold_dataset(connection: Connection, dataset_id: str) -> bool:
@@ -29,10 +35,7 @@ def hold_dataset(connection: Connection, dataset_id: str) -> bool:
 
     SQLite's writers wait for each other anyway.
     """
-    row = connection.execute(
-        select(datasets.c.deleted_at).where(datasets.c.id == dataset_id).with_for_update()
-    ).one()
-    return row.deleted_at is None
+    return connection.execute(_HOLD, {"dataset_id": dataset_id}).scalar_one() is None
 
 
 def page_of_datasets(

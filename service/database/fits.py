@@ -7,7 +7,7 @@ fit has moved on: a worker that came back from the dead can change nothing.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, func, insert, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, func, insert, select, update
 
 from service.database.paging import page
 from service.database.schema import artifacts, datasets, fits
@@ -17,6 +17,37 @@ _WITH_DATASET = select(
     fits, datasets.c.digest, datasets.c.n_rows, datasets.c.storage_key
 ).join_from(fits, datasets)
 
+# Every fit passes through these: they are built once, for building costs more than running them.
+_ONE = _WITH_DATASET.where(fits.c.id == bindparam("fit_id"))
+_ONE_OF_OWNER = _ONE.where(fits.c.owner == bindparam("its_owner"))
+_N_QUEUED = select(func.count()).select_from(fits).where(fits.c.status == "queued")
+_STATUS = select(fits.c.status).where(fits.c.id == bindparam("fit_id"))
+_CLAIM = (
+    update(fits)
+    .where(fits.c.id == bindparam("fit_id"), fits.c.status == "queued")
+    .values(
+        status="running",
+        fence=fits.c.fence + 1,
+        worker=bindparam("its_worker"),
+        started_at=func.coalesce(fits.c.started_at, bindparam("now")),
+        lease_expires_at=bindparam("lease_end"),
+    )
+)
+_HELD = update(fits).where(
+    fits.c.id == bindparam("fit_id"),
+    fits.c.fence == bindparam("its_fence"),
+    fits.c.status.in_(("running", "cancelling")),
+)
+_FINISH = _HELD.values(
+    status=bindparam("new_status"),
+    stop_reason=bindparam("new_stop_reason"),
+    finished_at=bindparam("new_finished_at"),
+    result=bindparam("new_result"),
+    error=bindparam("new_error"),
+    lease_expires_at=None,
+    progress=None,
+)
+
 
 def insert_fits(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add fits, all queued."""
@@ -25,27 +56,27 @@ def insert_fits(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
 
 def count_queued(connection: Connection) -> int:
     """How many fits wait for a worker."""
-    return connection.execute(
-        select(func.count()).select_from(fits).where(fits.c.status == "queued")
-    ).scalar_one()
+    return connection.execute(_N_QUEUED).scalar_one()
+
+
+def find_fit(connection: Connection, fit_id: str, owner: str | None = None) -> Row[Any] | None:
+    """One fit, a deleted one too, beside its dataset's facts; without an owner whoever's it is."""
+    if owner is None:
+        return connection.execute(_ONE, {"fit_id": fit_id}).first()
+    return connection.execute(_ONE_OF_OWNER, {"fit_id": fit_id, "its_owner": owner}).first()
 
 
 def find_fits(connection: Connection, ids: Sequence[str], owner: str) -> Sequence[Row[Any]]:
-    """The owner's fits of these ids in any order, deleted ones too, beside their dataset's facts."""
+    """The owner's fits of these ids in any order, deleted ones too, as `find_fit` gives them."""
     return connection.execute(
         _WITH_DATASET.where(fits.c.id.in_(ids), fits.c.owner == owner)
     ).fetchall()
 
 
-def find_fit(connection: Connection, fit_id: str) -> Row[Any]:
-    """One fit whoever owns it, for the workers; raises NoResultFound."""
-    return connection.execute(_WITH_DATASET.where(fits.c.id == fit_id)).one()
-
-
 def page_of_fits(
     connection: Connection, query: ListQuery, owner: str
 ) -> tuple[Sequence[Row[Any]], bool]:
-    """One page, newest first, and whether more follow; rows as `find_fits` gives them."""
+    """One page, newest first, and whether more follow; rows as `find_fit` gives them."""
     found, more = page(connection, fits, query, owner)
     ids = [row.id for row in found]
     by_id = {row.id: row for row in find_fits(connection, ids, owner)}
@@ -54,27 +85,18 @@ def page_of_fits(
 
 def find_status(connection: Connection, fit_id: str) -> str | None:
     """The fit's status alone."""
-    return connection.execute(select(fits.c.status).where(fits.c.id == fit_id)).scalar()
+    return connection.execute(_STATUS, {"fit_id": fit_id}).scalar()
 
 
 def claim(
     connection: Connection, fit_id: str, *, worker: str, now: float, lease_seconds: float
 ) -> Row[Any] | None:
-    """Take the fit if it still waits; the row as `find_fits` gives it, or None."""
+    """Take the fit if it still waits; the row as `find_fit` gives it, or None."""
     taken = connection.execute(
-        update(fits)
-        .where(fits.c.id == fit_id, fits.c.status == "queued")
-        .values(
-            status="running",
-            fence=fits.c.fence + 1,
-            worker=worker,
-            started_at=func.coalesce(fits.c.started_at, now),
-            lease_expires_at=now + lease_seconds,
-        )
+        _CLAIM,
+        {"fit_id": fit_id, "its_worker": worker, "now": now, "lease_end": now + lease_seconds},
     )
-    if taken.rowcount != 1:
-        return None
-    return connection.execute(_WITH_DATASET.where(fits.c.id == fit_id)).one()
+    return find_fit(connection, fit_id) if taken.rowcount == 1 else None
 
 
 def renew(
@@ -86,8 +108,8 @@ def renew(
     progress: Mapping[str, Any] | None,
 ) -> bool:
     """Hold the lease longer."""
-    step = _held(fit_id, fence).values(lease_expires_at=lease_expires_at, progress=progress)
-    return connection.execute(step).rowcount == 1
+    step = _HELD.values(lease_expires_at=lease_expires_at, progress=progress)
+    return connection.execute(step, {"fit_id": fit_id, "its_fence": fence}).rowcount == 1
 
 
 def finish(
@@ -97,9 +119,13 @@ def finish(
     values: Mapping[str, Any],
     artifact_rows: Sequence[Mapping[str, Any]],
 ) -> bool:
-    """Write a terminal status with all that belongs to it."""
-    step = _held(fit_id, fence).values(**values, lease_expires_at=None, progress=None)
-    if connection.execute(step).rowcount != 1:
+    """Write a terminal status with all that belongs to it.
+
+    `values`: status, stop_reason, finished_at, result, error.
+    """
+    changes = {f"new_{name}": value for name, value in values.items()}
+    done = connection.execute(_FINISH, {"fit_id": fit_id, "its_fence": fence, **changes})
+    if done.rowcount != 1:
         return False
     if artifact_rows:
         connection.execute(insert(artifacts), [dict(row, fit_id=fit_id) for row in artifact_rows])
@@ -108,18 +134,10 @@ def finish(
 
 def requeue(connection: Connection, fit_id: str, fence: int, now: float) -> bool:
     """Give the fit back; its attempt stays, for no worker was lost."""
-    step = _held(fit_id, fence).values(
+    step = _HELD.values(
         status="queued", lease_expires_at=None, worker=None, woken_at=now, progress=None
     )
-    return connection.execute(step).rowcount == 1
-
-
-def _held(fit_id: str, fence: int) -> Update:
-    return update(fits).where(
-        fits.c.id == fit_id,
-        fits.c.fence == fence,
-        fits.c.status.in_(("running", "cancelling")),
-    )
+    return connection.execute(step, {"fit_id": fit_id, "its_fence": fence}).rowcount == 1
 
 
 def take_back_expired(connection: Connection, *, now: float, max_attempts: int) -> list[str]:

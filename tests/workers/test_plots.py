@@ -32,9 +32,9 @@ def test_the_fit_shows_the_data_and_both_lines() -> None:
     draw_fit(axes, given())
 
     initial, fitted = axes.get_lines()
-    assert initial.get_xydata().tolist() == [[-1, 1], [1, -5]]
-    assert fitted.get_xydata().tolist() == [[-1, 1], [1, 5]]
-    assert len(axes.collections[0].get_offsets()) == 20
+    assert np.array_equal(initial.get_xydata(), [[-1, 1], [1, -5]])
+    assert np.array_equal(fitted.get_xydata(), [[-1, 1], [1, 5]])
+    assert np.shape(axes.collections[0].get_offsets()) == (20, 2)
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "y")
 
 
@@ -44,7 +44,7 @@ def test_a_falling_loss_is_logarithmic_and_whole() -> None:
     draw_loss(axes, given())
 
     assert axes.get_yscale() == "log"
-    assert len(axes.get_lines()[0].get_xydata()) == 50
+    assert np.shape(axes.get_lines()[0].get_xydata()) == (50, 2)
 
 
 def test_a_loss_of_zero_is_drawn_on_a_linear_axis() -> None:

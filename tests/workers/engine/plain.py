@@ -42,7 +42,7 @@ def plain_fit(spec: dict[str, Any], data: Data, initial: dict[str, Any], dtype: 
     for rows in batches_of(spec, len(x)):
         optimizer.zero_grad()
         loss = loss_of(rows)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         gradients = torch.cat([p.grad.flatten() for p in parameters.values() if p.grad is not None])
         losses.append(loss.item())
         norms.append(gradients.norm().item())

@@ -1,0 +1,51 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test check format bench openapi clean
+
+BIN := .venv/bin
+# The first of these that runs and is new enough.
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+
+help: ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: .venv/.ready ## fit the course notebook's line over HTTP
+	$(BIN)/thalweg demo
+
+serve: .venv/.ready ## serve on http://127.0.0.1:8000 until Ctrl-C
+	$(BIN)/thalweg serve
+
+test: .venv/.ready ## run every test, with coverage
+	$(BIN)/pytest --cov
+
+check: .venv/.ready ## formatting, lint, types, directions of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: .venv/.ready ## format, and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.ready ## measure, print, write bench.json
+	$(BIN)/python -m tests.benchmarks
+
+openapi: .venv/.ready ## write openapi.yaml anew from the code
+	$(BIN)/thalweg openapi > openapi.yaml
+
+clean: ## remove the virtual environment and every cache, never the data
+	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .coverage* .schemathesis *.egg-info build dist
+	find service workers tests -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/.ready: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON to one" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "$(PYTHON) cannot make virtual environments;" \
+		"on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	@# By its exact version and first, so that nothing else chooses another one.
+	$(BIN)/pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

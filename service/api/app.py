@@ -1,0 +1,57 @@
+"""The app factory."""
+
+import atexit
+import re
+import time
+
+import structlog
+from flask import Flask, Response, g, request
+from ulid import ULID
+
+from service.api import artifacts, datasets, documentation, fits, operations, plots, problems
+from service.context import open_context
+from service.settings import Settings
+from service.telemetry import configure_logging
+
+log = structlog.get_logger(__name__)
+
+_SANE_REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}")
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The whole API on the parts that the settings name; nothing is sent before a request."""
+    settings = settings or Settings()
+    configure_logging(settings)
+    app = Flask("service.api", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
+    app.url_map.strict_slashes = False
+    context = open_context(settings)
+    app.extensions["thalweg"] = context
+    atexit.register(context.close)
+    app.before_request(_begin)
+    app.after_request(_end)
+    problems.install(app)
+    for part in (datasets, fits, artifacts, plots, operations, documentation):
+        app.register_blueprint(part.blueprint)
+    return app
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if _SANE_REQUEST_ID.fullmatch(given) else str(ULID())
+    g.began = time.perf_counter()
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _end(answer: Response) -> Response:
+    answer.headers["X-Request-Id"] = g.request_id
+    answer.headers.setdefault("X-Content-Type-Options", "nosniff")
+    log.info(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=answer.status_code,
+        seconds=round(time.perf_counter() - g.began, 6),
+    )
+    return answer

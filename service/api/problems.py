@@ -1,0 +1,96 @@
+"""Errors as RFC 9457 problem+json; the one place that knows status numbers."""
+
+from typing import Any
+
+import orjson
+import structlog
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+
+from service import errors
+from service.errors import Place, ThalwegError
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 5
+
+# The most special class of an error's ancestors decides.
+STATUS: dict[type[ThalwegError], int] = {
+    errors.InvalidInput: 422,
+    errors.Malformed: 400,
+    errors.UnsupportedMediaType: 415,
+    errors.TooLarge: 413,
+    errors.NotAcceptable: 406,
+    errors.NotFound: 404,
+    errors.Gone: 410,
+    errors.Conflict: 409,
+    errors.QueueFull: 503,
+    errors.Unavailable: 503,
+    ThalwegError: 500,
+}
+
+
+def status_of(kind: type[ThalwegError]) -> int:
+    """The status number of an error."""
+    return next(STATUS[parent] for parent in kind.__mro__ if parent in STATUS)
+
+
+def install(app: Flask) -> None:
+    """Answer every error of the app as a problem."""
+    app.register_error_handler(ThalwegError, _of_ours)
+    app.register_error_handler(HTTPException, _of_http)
+    app.register_error_handler(Exception, _of_a_crash)
+
+
+def _of_ours(error: ThalwegError) -> Response:
+    status = status_of(type(error))
+    if status >= 500:  # noqa: PLR2004
+        log.warning("refused", code=error.code, detail=error.detail)
+    answer = _problem(status, error.code, error.title, error.detail, error.places)
+    if status == status_of(errors.Unavailable):
+        answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return answer
+
+
+def _of_http(error: HTTPException) -> Response:
+    """What flask itself refuses: unknown paths, methods, bodies that are too large."""
+    status = error.code or 500
+    if isinstance(error, RequestEntityTooLarge):
+        limit = request.max_content_length
+        return _of_ours(errors.TooLarge(f"the body is past {limit} bytes"))
+    title = error.name
+    answer = _problem(status, title.lower().replace(" ", "_"), title, error.description or title)
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        answer.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return answer
+
+
+def _of_a_crash(error: Exception) -> Response:
+    """The outermost edge: the log has the whole error, the client only the request's id."""
+    log.exception("request_crashed")
+    detail = f"the service failed; its log says why under the request id {g.request_id}"
+    return _problem(500, ThalwegError.code, ThalwegError.title, detail)
+
+
+def _problem(
+    status: int, code: str, title: str, detail: str, places: tuple[Place, ...] = ()
+) -> Response:
+    body: dict[str, Any] = {
+        "type": f"urn:thalweg:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": request.path,
+        "code": code,
+        "request_id": g.request_id,
+    }
+    if places:
+        body["errors"] = [_place(place) for place in places]
+    return Response(orjson.dumps(body), status, content_type=MEDIA_TYPE)
+
+
+def _place(place: Place) -> dict[str, Any]:
+    where = {"pointer": place.pointer, "row": place.row, "column": place.column}
+    shown = {name: value for name, value in where.items() if value is not None}
+    return {**shown, "code": place.code, "detail": place.detail}

@@ -1,0 +1,81 @@
+"""The query parameters of each operation."""
+
+import re
+from typing import Annotated, TypeVar
+
+from flask import request
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from service.api.requests import query_arguments
+from service.api.validation import parse_mapping
+from service.schemas.common import FitStatus, Name, Schema
+from service.schemas.lists import ListQuery
+
+_METADATA = re.compile(r"metadata\[(.+)\]")
+
+
+class NoParameters(Schema):
+    """None at all."""
+
+
+class UploadParameters(Schema):
+    """How a CSV upload is read."""
+
+    name: Name | None = Field(default=None, description="The dataset's name.")
+    delimiter: Annotated[str, StringConstraints(pattern=r"^[!-~ \t]$")] = Field(
+        default=",", description="One character between fields."
+    )
+    header: bool = Field(
+        default=True, description="Whether the first row names the columns; else `0`, `1`, …."
+    )
+
+
+class ListParameters(Schema):
+    """A page of a list, newest first."""
+
+    limit: int = Field(default=50, ge=1, le=1000, description="Rows a page.")
+    after: str | None = Field(default=None, description="The `next_cursor` of the page before.")
+    tag: str | None = Field(default=None, description="Only what carries this tag.")
+    metadata: dict[str, str] = Field(
+        default={}, description="Only what has these values: `metadata[key]=value`."
+    )
+    created_after: AwareDatetime | None = Field(
+        default=None, description="Only what was made after this moment (RFC 3339)."
+    )
+
+
+class FitListParameters(ListParameters):
+    """A page of fits, or fits by id."""
+
+    status: FitStatus | None = Field(default=None, description="Only fits in this state.")
+    ids: str | None = Field(
+        default=None, description="Up to 1,000 ids, comma-separated; the answer keeps their order."
+    )
+
+
+Parameters = TypeVar("Parameters", bound=Schema)
+
+
+def parameters(model: type[Parameters]) -> Parameters:
+    """The query parameters as the model; each may stand once. Raises InvalidInput."""
+    given: dict[str, object] = {}
+    metadata: dict[str, str] = {}
+    for name, value in query_arguments(request).items():
+        key = _METADATA.fullmatch(name)
+        if key and "metadata" in model.model_fields:
+            metadata[key[1]] = value
+        else:
+            given[name] = value
+    return parse_mapping(model, given | ({"metadata": metadata} if metadata else {}))
+
+
+def list_query(asked: ListParameters) -> ListQuery:
+    """What the use cases take."""
+    return ListQuery(
+        limit=asked.limit,
+        after=asked.after,
+        status=asked.status if isinstance(asked, FitListParameters) else None,
+        tag=asked.tag,
+        metadata=asked.metadata,
+        created_after=asked.created_after.timestamp() if asked.created_after else None,
+    )

@@ -1,0 +1,39 @@
+"""What a view answers with."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from flask import Response, request
+
+
+def json_response(
+    body: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The body as JSON; what is no finite number is null."""
+    content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(content, status, dict(headers or {}), content_type="application/json")
+
+
+def resource(body: Any, headers: Mapping[str, str] | None = None) -> Response:
+    """A resource that may change: 304 where the client has this state of it already."""
+    answer = json_response(body, headers=headers)
+    answer.set_etag(_tag(answer.get_data()), weak=True)
+    answer.headers["Cache-Control"] = "private, no-cache"
+    answer.make_conditional(request)
+    return answer
+
+
+def artifact(content: bytes, media_type: str, file_name: str) -> Response:
+    """Bytes that never change: strong ETag, Range, kept by caches."""
+    answer = Response(content, content_type=media_type)
+    answer.set_etag(_tag(content))
+    answer.headers["Cache-Control"] = "private, max-age=31536000, immutable"
+    answer.headers["Content-Disposition"] = f'inline; filename="{file_name}"'
+    answer.make_conditional(request, accept_ranges=True, complete_length=len(content))
+    return answer
+
+
+def _tag(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]

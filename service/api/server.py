@@ -1,0 +1,64 @@
+"""Gunicorn's settings: `gunicorn -c python:service.api.server 'service.api:create_app()'`.
+
+Gunicorn reads the names below; its command line comes before them.
+"""
+
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from service.api.waiting import begin_drain
+from service.processes import die_with
+
+bind = "127.0.0.1:8000"
+workers = 2
+# Waits and event streams hold a thread each, and do next to nothing on it.
+worker_class = "gthread"
+threads = 32
+
+# A worker is alive while its main thread runs; this is no limit on a request. Only a body that
+# is parsed in one call can keep the interpreter from that thread for long.
+timeout = 120
+graceful_timeout = 20
+keepalive = 30
+
+# The sign of life must not wait for a disk.
+_MEMORY = Path("/dev/shm")  # noqa: S108  # Gunicorn makes its file there with mkstemp.
+worker_tmp_dir = str(_MEMORY) if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) else None
+
+# Else gunicorn leaves a socket below the home directory.
+control_socket_disable = True
+
+# Filters and cursors make long request lines. Bodies are bounded by the app, which can say why.
+limit_request_line = 8190
+limit_request_fields = 100
+limit_request_field_size = 8190
+
+# No header of a client's can change the scheme or the path: behind a proxy THALWEG_PUBLIC_URL
+# is the base of every URL.
+forwarded_allow_ips = ""
+
+# The app writes its own log, one line a request.
+accesslog = None
+loglevel = "warning"
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """In a new worker: end where gunicorn's main process is killed."""
+    die_with(server.pid)
+
+
+def post_worker_init(worker: Any) -> None:
+    """In a worker with its app loaded: let SIGTERM also end the waits that requests are in."""
+    stop = signal.getsignal(signal.SIGTERM)
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        begin_drain()
+        if callable(stop):
+            stop(number, frame)
+
+    signal.signal(signal.SIGTERM, drain)
+    # As gunicorn has it: no system call of a running request is interrupted.
+    signal.siginterrupt(signal.SIGTERM, False)

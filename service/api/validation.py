@@ -1,0 +1,112 @@
+"""Pydantic's errors → our own, each with a pointer into what the client sent."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from service.errors import InvalidInput, Malformed, Place
+
+Model = TypeVar("Model", bound=BaseModel)
+
+MOST_PLACES = 20
+_CODES = {"extra_forbidden": "unknown_field", "missing": "required"}
+
+
+def parse_json(model: type[Model], body: bytes) -> Model:
+    """The body as the model; raises Malformed where it is no JSON, InvalidInput with pointers."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise _explained(model, error, _parsed(body)) from None
+
+
+def parse_mapping(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """Query parameters as the model, numbers from their text; raises InvalidInput."""
+    try:
+        return model.model_validate_strings(values)
+    except ValidationError as error:
+        named = [(_name(place), place) for place in _places(model, error, values)]
+        places = [
+            Place(place.code, f"the query parameter {name!r}: {place.detail}")
+            for name, place in named
+        ]
+        raise InvalidInput(places[0].detail, places=places) from None
+
+
+def _name(place: Place) -> str:
+    return (place.pointer or "/").split("/")[1]
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"the body is no JSON: {error}") from None
+
+
+def _explained(model: type[BaseModel], error: ValidationError, sent: Any) -> InvalidInput:
+    places = _places(model, error, sent)
+    first = places[0]
+    where = f"{first.pointer}: " if first.pointer else ""
+    more = f" ({error.error_count()} errors)" if error.error_count() > 1 else ""
+    return InvalidInput(f"{where}{first.detail}{more}", places=places)
+
+
+def _places(model: type[BaseModel], error: ValidationError, sent: Any) -> list[Place]:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return [_place(model, one, sent) for one in found[:MOST_PLACES]]
+
+
+def _place(model: type[BaseModel], one: Mapping[str, Any], sent: Any) -> Place:
+    path = _real_path(one["loc"], sent, keep_last=one["type"] in _CODES)
+    code = _CODES.get(one["type"], one["type"])
+    detail = one["msg"][0].lower() + one["msg"][1:]
+    if code == "unknown_field":
+        detail = _unknown(model, path)
+    elif code == "required":
+        detail = f"the field {path[-1]!r} is required"
+    return Place(code, detail, _pointer(path))
+
+
+def _real_path(loc: Sequence[str | int], sent: Any, *, keep_last: bool) -> list[str | int]:
+    """Pydantic's location less the names of union members, which the client never wrote."""
+    path: list[str | int] = []
+    for i, part in enumerate(loc):
+        inside = (isinstance(sent, dict) and part in sent) or (
+            isinstance(sent, list) and isinstance(part, int) and part < len(sent)
+        )
+        if inside:
+            sent = sent[part]
+            path.append(part)
+        elif keep_last and i == len(loc) - 1:
+            path.append(part)
+    return path
+
+
+def _pointer(path: Sequence[str | int]) -> str:
+    tokens = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    return "".join(f"/{token}" for token in tokens)
+
+
+def _unknown(model: type[BaseModel], path: Sequence[str | int]) -> str:
+    name = str(path[-1])
+    known = _field_names(model.model_json_schema())
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"there is no field {name!r} here{hint}"
+
+
+def _field_names(schema: Any) -> list[str]:
+    """Every field that the schema names anywhere."""
+    names: list[str] = []
+    if isinstance(schema, dict):
+        names += schema.get("properties", {})
+        for part in schema.values():
+            names += _field_names(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            names += _field_names(part)
+    return names

@@ -1,0 +1,29 @@
+"""Holding an answer until a fit has ended, and letting go when the process is stopped."""
+
+import re
+import threading
+
+from flask import request
+
+MOST_SECONDS = 60
+_WAIT = re.compile(r"""(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)""", re.IGNORECASE)
+_draining = threading.Event()
+
+
+def begin_drain() -> None:
+    """Let every held answer go; called when this process gets SIGTERM."""
+    _draining.set()
+
+
+def draining() -> bool:
+    """Whether this process is being stopped."""
+    return _draining.is_set()
+
+
+def preferred_wait_seconds() -> int | None:
+    """The request's `Prefer: wait=N` (RFC 7240), at most 60; None where it has none that counts.
+
+    The first of several counts; one that makes no sense is ignored, as the RFC says.
+    """
+    found = _WAIT.search(",".join(request.headers.getlist("Prefer")))
+    return min(int(found[1]), MOST_SECONDS) if found else None

@@ -1,0 +1,206 @@
+"""The contract's answers, for the OpenAPI document; what goes out is tested against them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.schemas.common import FitStatus
+
+Timestamp = Annotated[
+    str,
+    Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-24T09:30:00.000000Z"]),
+]
+Url = Annotated[str, Field(json_schema_extra={"format": "uri"})]
+StopReason = Literal["completed", "time_limit", "diverged", "error"]
+
+
+class Answer(BaseModel):
+    """What an answer holds; a later version may hold more."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class ColumnSummary(Answer):
+    """One column of a dataset; `std` is the population's."""
+
+    name: str
+    type: Literal["number"]
+    min: float
+    max: float
+    mean: float
+    std: float
+    n_distinct: int
+
+
+class Dataset(Answer):
+    """A table, known by the digest of its numbers."""
+
+    id: str = Field(examples=["ds_01KB2Q3M6X8T5V9W0Y1Z2A3B4C"])
+    object: Literal["dataset"]
+    name: str | None
+    created_at: Timestamp
+    expires_at: Timestamp | None
+    n_rows: int
+    size_bytes: int
+    digest: str = Field(examples=["sha256:" + "0" * 64])
+    columns: list[ColumnSummary]
+    tags: list[str]
+    metadata: dict[str, str]
+
+
+class DatasetOfFit(Answer):
+    """The dataset that a fit was made on."""
+
+    id: str
+    digest: str
+    n_rows: int
+
+
+class Progress(Answer):
+    """How far a fit is."""
+
+    fraction: float
+    step: int
+    total_steps: int
+    epoch: int
+    loss: float | None
+    lr: float | None
+    eta_seconds: float | None
+
+
+class LossHistory(Answer):
+    """The loss before each step: at most 1,000 evenly kept points of `n`."""
+
+    step: list[int]
+    loss: list[float | None]
+    n: int
+    thinned: bool
+
+
+class Metrics(Answer):
+    """How good the predictions are, of the data alone."""
+
+    train: dict[str, float | None]
+    validation: dict[str, float | None] | None
+
+
+class FitError(Answer):
+    """Why a fit failed; of category `user` where the spec is to be mended."""
+
+    code: str
+    category: Literal["user", "server"]
+    message: str
+    step: int | None = None
+    hint: str | None = None
+
+
+class Fit(Answer):
+    """A spec, its dataset, and what came out."""
+
+    id: str = Field(examples=["fit_01KB2Q3M6X8T5V9W0Y1Z2A3B4C"])
+    object: Literal["fit"]
+    status: FitStatus
+    stop_reason: StopReason | None
+    created_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
+    expires_at: Timestamp | None
+    attempt: int
+    spec: dict[str, Any]
+    dataset: DatasetOfFit
+    progress: Progress
+    weights: dict[str, Any] | None
+    coefficients: dict[str, Any] | None
+    final_loss: float | None
+    loss_history: LossHistory | None
+    metrics: Metrics | None
+    plots: dict[str, Url]
+    artifacts: dict[str, dict[str, Url]]
+    diagnostics: dict[str, Any] | None
+    fingerprint: dict[str, Any] | None
+    error: FitError | None
+    tags: list[str]
+    metadata: dict[str, str]
+    urls: dict[str, Url]
+
+
+class DatasetList(Answer):
+    """A page of datasets, newest first."""
+
+    object: Literal["list"]
+    data: list[Dataset]
+    has_more: bool
+    next_cursor: str | None
+
+
+class FitList(Answer):
+    """A page of fits, newest first."""
+
+    object: Literal["list"]
+    data: list[Fit]
+    has_more: bool
+    next_cursor: str | None
+
+
+class HistoryEpochs(Answer):
+    """A row an epoch."""
+
+    epoch: list[int]
+    train_loss: list[float | None]
+    validation_loss: list[float | None]
+
+
+class History(Answer):
+    """Every recorded step."""
+
+    step: list[int]
+    epoch: list[int]
+    loss: list[float | None]
+    lr: list[float | None]
+    grad_norm: list[float | None]
+    epochs: HistoryEpochs
+
+
+class Weights(Answer):
+    """Arrays by their state_dict names."""
+
+    model_config = ConfigDict(
+        extra="allow", json_schema_extra={"examples": [{"weight": [[1.94]], "bias": [3.06]}]}
+    )
+
+
+class Health(Answer):
+    """`ok`, or why not."""
+
+    status: Literal["ok", "unavailable"]
+
+
+class Readiness(Health):
+    """Each part by name: `ok`, or why it is missing."""
+
+    redis: str
+    database: str
+    storage: str
+
+
+class ProblemPlace(Answer):
+    """One thing to mend: a JSON Pointer into the body, or a row and column of a table."""
+
+    code: str
+    detail: str
+    pointer: str | None = None
+    row: int | None = None
+    column: str | None = None
+
+
+class Problem(Answer):
+    """An error by RFC 9457; `code` is a stable word."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    errors: list[ProblemPlace] = []

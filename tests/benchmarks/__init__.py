@@ -1,0 +1,1 @@
+"""The benchmarks: ratios against named peers, each in one interleaved run."""

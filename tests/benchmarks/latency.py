@@ -1,0 +1,98 @@
+"""A small fit's POST with `Prefer: wait` to its answer, beside a bare Celery no-op round trip."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from service.demo import notebook_data
+from service.queue import broker_url
+from service.settings import Settings
+from tests.benchmarks.timing import Timing
+from tests.stack.conftest import serving
+
+_STEPS = 100
+_ROUNDS = 300
+_WARM_UP_ROUNDS = 20
+
+
+def measure() -> list[Timing]:
+    """Both round trips, turn by turn on one machine, the service and the peer idle else."""
+    with (
+        tempfile.TemporaryDirectory(prefix="thalweg-") as directory,
+        serving(Path(directory)) as (url, _),
+        _noop_round_trip(Settings(data_dir=Path(directory)).redis_address) as noop,
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
+        return _interleaved(
+            {
+                "bare Celery no-op": noop,
+                "POST /v1/fits, dataset by id": _post(client, _stored_dataset(client)),
+                "POST /v1/fits, dataset inline": _post(client, _columns()),
+            }
+        )
+
+
+def _interleaved(calls: dict[str, Callable[[], None]]) -> list[Timing]:
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(_WARM_UP_ROUNDS):
+        for call in calls.values():
+            call()
+    for _ in range(_ROUNDS):
+        for name, call in calls.items():
+            began = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - began)
+    return [Timing(name, taken) for name, taken in seconds.items()]
+
+
+def _columns() -> dict[str, Any]:
+    x, y = notebook_data()
+    return {"columns": {"x": x.tolist(), "y": y.tolist()}}
+
+
+def _stored_dataset(client: httpx.Client) -> str:
+    return str(client.post("/v1/datasets", json=_columns()).json()["id"])
+
+
+def _post(client: httpx.Client, dataset: str | dict[str, Any]) -> Callable[[], None]:
+    spec = {
+        "dataset": dataset,
+        "target": "y",
+        "optimizer": {"kind": "sgd", "lr": 0.01},
+        "steps": _STEPS,
+        "init": {"weights": {"weight": [[-3.0]], "bias": [-2.0]}},
+    }
+
+    def call() -> None:
+        answer = client.post("/v1/fits", json=spec, headers={"Prefer": "wait=60"})
+        if answer.status_code != 200 or len(answer.json()["loss_history"]["loss"]) != _STEPS:
+            raise RuntimeError(f"no whole fit came back: {answer.status_code} {answer.text[:500]}")
+
+    return call
+
+
+@contextmanager
+def _noop_round_trip(redis_address: str) -> Iterator[Callable[[], None]]:
+    os.environ["NOOP_BROKER"] = broker_url(redis_address) + "?virtual_host=1"
+    os.environ["NOOP_BACKEND"] = os.environ["NOOP_BROKER"]
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "celery", "-A", "tests.benchmarks.noop", "worker", "-c", "2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        from tests.benchmarks.noop import noop  # noqa: PLC0415 (it reads the variables above)
+
+        noop.delay().get(timeout=60)
+        yield lambda: noop.delay().get(timeout=60)
+    finally:
+        worker.terminate()
+        worker.wait(30)

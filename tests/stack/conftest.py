@@ -1,0 +1,55 @@
+"""The real service, as `thalweg serve` starts it: once for all of these tests."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+READY = "Thalweg serves on "
+
+
+@contextmanager
+def serving(data_dir: Path, **environment: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """A service on a free port: its URL and the launcher's process, stopped at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--data-dir", str(data_dir)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+    )
+    try:
+        yield _url(process), process
+    finally:
+        process.terminate()
+        assert process.wait(45) == 0
+
+
+def _url(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(READY):
+            return line.removeprefix(READY).strip()
+    raise AssertionError(f"the service did not start: exit code {process.wait(10)}")
+
+
+@pytest.fixture(scope="session")
+def service_url() -> Iterator[str]:
+    """The address of a service that all of these tests share."""
+    with (
+        tempfile.TemporaryDirectory(prefix="thalweg-") as directory,
+        serving(Path(directory)) as (url, _),
+    ):
+        yield url
+
+
+@pytest.fixture(scope="session")
+def client(service_url: str) -> Iterator[httpx.Client]:
+    """An HTTP client of the shared service."""
+    with httpx.Client(base_url=service_url, timeout=60) as client:
+        yield client

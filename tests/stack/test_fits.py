@@ -1,0 +1,247 @@
+"""Fits over HTTP on the real service: what a user sees."""
+
+import csv
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+
+NOTEBOOK = json.loads((Path(__file__).parent.parent / "cases" / "notebook_seed42.json").read_text())
+WAIT = {"Prefer": "wait=30"}
+GIVEN = {"weights": {"weight": [[-3.0]], "bias": [-2.0]}}
+
+
+@pytest.fixture(scope="module")
+def notebook(client: httpx.Client) -> str:
+    x = [row[1] for row in NOTEBOOK["x"]]
+    answer = client.post("/v1/datasets", json={"columns": {"x": x, "y": NOTEBOOK["y"]}})
+    assert answer.status_code == 201
+    return str(answer.json()["id"])
+
+
+def spec(dataset: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "dataset": dataset,
+        "target": "y",
+        "optimizer": {"kind": "sgd", "lr": 0.01},
+        "steps": 100,
+        "init": GIVEN,
+        "dtype": "float64",
+    } | changes
+
+
+def fit(client: httpx.Client, dataset: str, **changes: Any) -> dict[str, Any]:
+    answer = client.post("/v1/fits", json=spec(dataset, **changes), headers=WAIT)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def history(client: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:
+    columns: dict[str, Any] = client.get(body["artifacts"]["history"]["json"]).json()
+    return columns
+
+
+@pytest.mark.parametrize(
+    "run", NOTEBOOK["runs"], ids=lambda r: f"{r['dtype']}-{r['steps']}-{r['lr']}"
+)
+def test_the_notebooks_numbers_come_back(
+    client: httpx.Client, notebook: str, run: dict[str, Any]
+) -> None:
+    body = fit(
+        client,
+        notebook,
+        optimizer={"kind": "sgd", "lr": run["lr"]},
+        steps=run["steps"],
+        dtype=run["dtype"],
+    )
+
+    rtol = 1e-9 if run["dtype"] == "float64" else 1e-4
+    losses = [*history(client, body)["loss"], body["final_loss"]]
+    assert body["status"] == "succeeded"
+    assert len(losses) == run["steps"] + 1
+    np.testing.assert_allclose(np.take(losses, run["loss_at"]), run["loss"], rtol=rtol)
+    fitted = [body["coefficients"]["intercept"], body["coefficients"]["x"]]
+    np.testing.assert_allclose(fitted, run["w"], rtol=rtol)
+
+
+def test_csv_and_json_are_the_same_dataset(client: httpx.Client, notebook: str) -> None:
+    lines = ["x,y", *(f"{r[1]!r},{y!r}" for r, y in zip(NOTEBOOK["x"], NOTEBOOK["y"], strict=True))]
+    answer = client.post(
+        "/v1/datasets", content="\r\n".join(lines), headers={"Content-Type": "text/csv"}
+    )
+
+    assert answer.status_code == 201
+    kept = client.get(f"/v1/datasets/{notebook}").json()
+    assert answer.json()["digest"] == kept["digest"]
+    assert answer.json()["columns"] == kept["columns"]
+    assert answer.headers["Location"].endswith(answer.json()["id"])
+
+
+def test_mini_batches_follow_the_documented_shuffle(client: httpx.Client, notebook: str) -> None:
+    body = fit(client, notebook, steps=None, epochs=3, batch_size=32, seed=5,
+               optimizer={"kind": "sgd", "lr": 0.05, "momentum": 0.9, "nesterov": True,
+                          "weight_decay": 0.01})  # fmt: skip
+
+    x = torch.tensor([[r[1]] for r in NOTEBOOK["x"]], dtype=torch.float64)
+    y = torch.tensor(NOTEBOOK["y"], dtype=torch.float64)[:, None]
+    model = torch.nn.Linear(1, 1, dtype=torch.float64)
+    model.load_state_dict({"weight": torch.tensor([[-3.0]]), "bias": torch.tensor([-2.0])})
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01
+    )
+    losses = []
+    for epoch in range(3):
+        generator = torch.Generator().manual_seed((2654435761 * 5 + epoch) % 2**32)
+        order = torch.randperm(100, generator=generator)
+        for rows in (order[first : first + 32] for first in range(0, 100, 32)):
+            loss = torch.nn.functional.mse_loss(model(x[rows]), y[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    kept = history(client, body)
+    np.testing.assert_allclose(kept["loss"], losses, rtol=1e-9)
+    assert kept["epoch"] == [0] * 4 + [1] * 4 + [2] * 4
+    assert len(kept["epochs"]["train_loss"]) == 3
+    np.testing.assert_allclose(body["weights"]["weight"], model.weight.tolist(), rtol=1e-9)
+
+
+def test_default_weights_are_torchs_own_draws(client: httpx.Client, notebook: str) -> None:
+    body = fit(client, notebook, init={"kind": "default"}, seed=7, dtype="float32",
+               optimizer={"kind": "sgd", "lr": 0.0}, steps=1)  # fmt: skip
+
+    torch.manual_seed(7)
+    drawn = torch.nn.Linear(1, 1)
+    assert body["weights"] == {"weight": drawn.weight.tolist(), "bias": drawn.bias.tolist()}
+
+
+def test_the_same_spec_gives_the_same_bits_alone_and_in_a_crowd(
+    client: httpx.Client, notebook: str
+) -> None:
+    alone = fit(
+        client, notebook, batch_size=7, steps=500, dtype="float32", init={"kind": "default"}
+    )
+
+    def again(_: int) -> dict[str, Any]:
+        return fit(client, notebook, batch_size=7, steps=500, dtype="float32",
+                   init={"kind": "default"})  # fmt: skip
+
+    with ThreadPoolExecutor(8) as pool:
+        crowd = list(pool.map(again, range(24)))
+
+    assert all(b["weights"] == alone["weights"] for b in crowd)
+    assert all(b["fingerprint"] == alone["fingerprint"] for b in crowd)
+    digests = {client.get(b["artifacts"]["history"]["csv"]).headers["ETag"] for b in crowd}
+    assert len(digests) == 1
+
+
+def test_divergence_fails_loudly_and_keeps_what_was(client: httpx.Client, notebook: str) -> None:
+    body = fit(client, notebook, optimizer={"kind": "sgd", "lr": 50.0}, steps=1000)
+
+    kept = history(client, body)
+    assert (body["status"], body["stop_reason"]) == ("failed", "diverged")
+    assert body["error"]["code"] == "diverged"
+    assert body["error"]["category"] == "user"
+    assert len(kept["loss"]) in (body["error"]["step"], body["error"]["step"] + 1)
+    assert np.isfinite(kept["loss"]).all()
+    assert np.isfinite(body["weights"]["weight"]).all()
+    assert client.get(body["plots"]["loss"]).status_code == 200
+
+
+def test_artifacts_say_the_same_in_every_format(client: httpx.Client, notebook: str) -> None:
+    body = fit(client, notebook, steps=1500)
+    urls = body["artifacts"]
+
+    rows = list(csv.DictReader(io.StringIO(client.get(urls["history"]["csv"]).text)))
+    columns = history(client, body)
+    as_json = client.get(urls["weights"]["json"]).json()
+    tensors = safetensors.numpy.load(client.get(urls["weights"]["safetensors"]).content)
+    arrays = np.load(io.BytesIO(client.get(urls["weights"]["npz"]).content), allow_pickle=False)
+
+    assert [float(r["loss"]) for r in rows] == columns["loss"]
+    assert [int(r["step"]) for r in rows] == columns["step"] == list(range(1500))
+    assert as_json == body["weights"]
+    assert {k: v.tolist() for k, v in tensors.items()} == as_json
+    assert {k: v.tolist() for k, v in arrays.items()} == as_json
+    assert body["loss_history"]["n"] == 1500
+    assert body["loss_history"]["thinned"]
+    assert len(body["loss_history"]["loss"]) == 1000
+    assert body["loss_history"]["loss"][0] == columns["loss"][0]
+    assert body["loss_history"]["loss"][-1] == columns["loss"][-1]
+
+
+def test_metrics_are_of_the_data(client: httpx.Client, notebook: str) -> None:
+    body = fit(client, notebook, steps=7000)
+
+    train = body["metrics"]["train"]
+    assert train["mse"] == pytest.approx(body["final_loss"], rel=1e-9)
+    assert train["mse"] == pytest.approx(NOTEBOOK["ols"]["mse"], rel=1e-6)
+    assert set(train) == {"mse", "rmse", "mae", "r2", "max_error"}
+
+
+@pytest.mark.parametrize("kind", ["loss", "fit"])
+@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_pictures_are_drawn_and_kept(
+    client: httpx.Client, notebook: str, kind: str, suffix: str, start: bytes
+) -> None:
+    body = fit(client, notebook)
+    url = body["plots"][kind].removesuffix("png") + suffix
+
+    first = client.get(url)
+    again = client.get(url)
+
+    assert first.status_code == 200, first.text
+    assert first.content.startswith(start)
+    assert again.content == first.content
+
+
+def test_a_plot_that_does_not_suit_is_told_with_those_that_do(client: httpx.Client) -> None:
+    dataset = {"columns": {"a": [1, 2, 4], "b": [2, 1, 3], "y": [1, 2, 3]}}
+    body = fit(client, dataset, init={"kind": "zeros"})  # type: ignore[arg-type]
+
+    answer = client.get(body["urls"]["self"] + "/plots/fit.png")
+
+    assert set(body["plots"]) == {"loss"}
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "plot_not_applicable"
+    assert "loss" in answer.json()["detail"]
+
+
+def test_a_thousand_fits_at_once_all_end_exactly(client: httpx.Client, notebook: str) -> None:
+    rates = [0.0005 * (i % 200 + 1) for i in range(1000)]
+
+    def submit(lr: float) -> str:
+        answer = client.post("/v1/fits", json=spec(notebook, optimizer={"kind": "sgd", "lr": lr}))
+        assert answer.status_code == 202
+        return str(answer.json()["id"])
+
+    with ThreadPoolExecutor(16) as pool:
+        ids = list(pool.map(submit, rates))
+    for fit_id in ids:
+        while client.get(f"/v1/fits/{fit_id}", headers=WAIT).json()["status"] in (
+            "queued", "running",
+        ):  # fmt: skip
+            pass
+    bodies = [
+        body
+        for i in range(0, 1000, 100)
+        for body in client.get("/v1/fits", params={"ids": ",".join(ids[i : i + 100])}).json()[
+            "data"
+        ]
+    ]
+
+    assert [b["id"] for b in bodies] == ids
+    assert {b["status"] for b in bodies} == {"succeeded"}
+    by_rate: dict[float, set[float]] = {}
+    for lr, body in zip(rates, bodies, strict=True):
+        by_rate.setdefault(lr, set()).add(body["final_loss"])
+    assert all(len(losses) == 1 for losses in by_rate.values())
+    assert len(by_rate) == 200

