@@ -20,7 +20,6 @@ from service.errors import DemoFailed, StartFailed
 _START_WEIGHTS = {"weight": [[-3.0]], "bias": [-2.0]}
 _LR = 0.01
 _STEPS = 7_000
-_STOP_SECONDS = 30
 _READY_LINE = "Thalweg serves on "
 
 Float32Array = NDArray[np.float32]
@@ -57,18 +56,19 @@ def run_demo(out_dir: Path, console: Console) -> None:
 @contextmanager
 def _service(data_dir: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "service.cli", "serve", "--port", "0"]
-    with (data_dir / "demo.log").open("w+") as messages:
-        process = subprocess.Popen(
+    with (
+        (data_dir / "demo.log").open("w+") as messages,
+        subprocess.Popen(
             [*command, "--data-dir", str(data_dir)],
             stdout=subprocess.PIPE,
             stderr=messages,
             text=True,
-        )
+        ) as process,
+    ):
         try:
             yield _url(process, messages)
         finally:
             process.terminate()
-            process.wait(_STOP_SECONDS)
 
 
 def _url(process: "subprocess.Popen[str]", messages: TextIO) -> str:

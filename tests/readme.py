@@ -8,7 +8,7 @@ TEXT = (Path(__file__).parent.parent / "README.md").read_text()
 
 def section(title: str) -> str:
     """What stands below a heading, up to the next one of any level."""
-    return re.split(rf"^#+ {re.escape(title)}$", TEXT, flags=re.M)[1].split("\n#", 1)[0]
+    return re.split(rf"^#+ {re.escape(title)}$", TEXT, flags=re.M)[1].split("\n##", 1)[0]
 
 
 def code(title: str, language: str) -> str:

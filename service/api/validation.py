@@ -93,20 +93,25 @@ def _pointer(path: Sequence[str | int]) -> str:
 
 def _unknown(model: type[BaseModel], path: Sequence[str | int]) -> str:
     name = str(path[-1])
-    known = _field_names(model.model_json_schema())
+    known = _fields_at(model.model_json_schema(), path[:-1])
     close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"there is no field {name!r} here{hint}"
+    if close:
+        return f"there is no field {name!r} here; did you mean {close[0]!r}?"
+    return f"there is no field {name!r} here; there are {', '.join(known)}"
 
 
-def _field_names(schema: Any) -> list[str]:
-    """Every field that the schema names anywhere."""
-    names: list[str] = []
-    if isinstance(schema, dict):
-        names += schema.get("properties", {})
-        for part in schema.values():
-            names += _field_names(part)
-    elif isinstance(schema, list):
-        for part in schema:
-            names += _field_names(part)
-    return names
+def _fields_at(schema: dict[str, Any], path: Sequence[str | int]) -> list[str]:
+    """The fields that the JSON Schema knows at a path into a body."""
+    nodes = _alternatives(schema, schema)
+    for part in path:
+        steps = [node.get("properties", {}).get(part) or node.get("items") for node in nodes]
+        nodes = [node for step in steps if step for node in _alternatives(schema, step)]
+    return [name for node in nodes for name in node.get("properties", {})]
+
+
+def _alternatives(root: dict[str, Any], node: dict[str, Any]) -> list[dict[str, Any]]:
+    """The node itself, or what it refers to or unites."""
+    if "$ref" in node:
+        return _alternatives(root, root["$defs"][node["$ref"].rpartition("/")[2]])
+    united = [*node.get("anyOf", ()), *node.get("oneOf", ())]
+    return [found for one in united for found in _alternatives(root, one)] if united else [node]

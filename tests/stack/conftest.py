@@ -17,17 +17,18 @@ READY = "Thalweg serves on "
 @contextmanager
 def serving(data_dir: Path, **environment: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """A service on a free port: its URL and the launcher's process, stopped at the end."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--data-dir", str(data_dir)],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | environment,
-    )
-    try:
-        yield _url(process), process
-    finally:
-        process.terminate()
-        assert process.wait(45) == 0
+    ) as process:
+        try:
+            yield _url(process), process
+        finally:
+            process.terminate()
+            ended = process.wait(45)
+    assert ended == 0
 
 
 def _url(process: "subprocess.Popen[str]") -> str:
