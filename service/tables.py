@@ -74,7 +74,8 @@ def from_columns(
 ) -> Table:
     """The table of a JSON body's columns, which stand at `pointer`.
 
-    Raises InvalidTable where lengths differ, no row is left, or there are more than `most_rows`.
+    Every column has a row at least. Raises InvalidTable where their lengths differ or are past
+    `most_rows`.
     """
     lengths = {name: len(values) for name, values in columns.items()}
     n_rows = max(lengths.values())
@@ -89,8 +90,6 @@ def from_columns(
         raise InvalidTable(
             "every column needs the same number of rows", places=ragged[:MOST_PLACES]
         )
-    if n_rows == 0:
-        raise InvalidTable("the table has no rows", places=[Place("no_rows", "no rows", pointer)])
     if n_rows > most_rows:
         detail = f"{n_rows} rows are past the limit of {most_rows} (THALWEG_MAX_INLINE_ROWS)"
         raise InvalidTable(detail, places=[Place("too_many_rows", detail, pointer)])

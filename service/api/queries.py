@@ -4,14 +4,25 @@ import re
 from typing import Annotated, TypeVar
 
 from flask import request
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints
 
 from service.api.requests import query_arguments
 from service.api.validation import parse_mapping
 from service.schemas.common import FitStatus, Name, Schema
 from service.schemas.lists import ListQuery
 
-_METADATA = re.compile(r"metadata\[(.+)\]")
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_METADATA = re.compile(r"metadata\[([^][]*)\]")
+
+
+def _refuse_other_forms(value: object) -> object:
+    if isinstance(value, str) and not _RFC_3339.fullmatch(value):
+        raise ValueError("write it as 2026-11-24T09:30:00Z (RFC 3339)")
+    return value
+
+
+# Pydantic alone would take a number for seconds since the epoch.
+Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_refuse_other_forms)]
 
 
 class NoParameters(Schema):
@@ -39,7 +50,7 @@ class ListParameters(Schema):
     metadata: dict[str, str] = Field(
         default={}, description="Only what has these values: `metadata[key]=value`."
     )
-    created_after: AwareDatetime | None = Field(
+    created_after: Moment | None = Field(
         default=None, description="Only what was made after this moment (RFC 3339)."
     )
 

@@ -13,7 +13,7 @@ class DatasetColumns(Schema):
     """A table by columns: every list holds one number a row."""
 
     name: Name | None = None
-    columns: dict[ColumnName, Vector] = Field(
+    columns: dict[ColumnName, Annotated[Vector, Field(min_length=1)]] = Field(
         min_length=1, examples=[{"x": [-1.0, 0.0, 1.0], "y": [1.1, 2.9, 5.2]}]
     )
     tags: Tags = []

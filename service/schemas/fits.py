@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from service.schemas.common import Matrix, Metadata, Schema, Seed, Tags, Vector
@@ -111,8 +111,17 @@ class Limits(Schema):
     max_seconds: Positive = 3600.0
 
 
+def _one_of(name: str, other: str) -> dict[str, Any]:
+    kinds = {name: {"type": "integer"}, other: {"type": "null"}}
+    return {"properties": kinds, "required": [name]}
+
+
 class FitRequest(Schema):
     """What to fit, to what, and how."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [_one_of("steps", "epochs"), _one_of("epochs", "steps")]}
+    )
 
     dataset: Annotated[
         Annotated[DatasetId, Tag("scalar")] | Annotated[DatasetColumns, Tag("object")],

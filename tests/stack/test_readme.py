@@ -11,7 +11,7 @@ def test_the_session_with_curl_works_as_pasted(service_url: str, tmp_path: Path)
     assert "THALWEG=http://127.0.0.1:8000\n" in session
 
     shell = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", session.replace("http://127.0.0.1:8000", service_url)],
+        ["bash", "-eu", "-c", session.replace("http://127.0.0.1:8000", service_url)],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -1,0 +1,71 @@
+"""openapi.yaml against the code, in both directions."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from flask import Flask
+from openapi_spec_validator import validate
+
+from service.api import create_app
+from service.api.documentation import as_yaml
+from service.settings import Settings
+from workers.plots import PLOTS
+
+ROOT = Path(__file__).parent.parent
+# Pages for people and the document itself.
+UNDOCUMENTED = {"/", "/docs", "/docs/<name>", "/openapi.json", "/openapi.yaml"}
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Flask:
+    return create_app(Settings(data_dir=tmp_path_factory.mktemp("data")))
+
+
+@pytest.fixture(scope="module")
+def committed() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((ROOT / "openapi.yaml").read_text())
+    return document
+
+
+def test_the_committed_document_is_what_the_code_says(app: Flask) -> None:
+    assert (ROOT / "openapi.yaml").read_text() == as_yaml(app), "run `make openapi`"
+
+
+def test_the_document_is_valid(committed: dict[str, Any]) -> None:
+    validate(committed)
+
+
+def test_every_route_is_documented(app: Flask) -> None:
+    bare = {
+        rule.rule
+        for rule in app.url_map.iter_rules()
+        if "operation" not in app.view_functions[rule.endpoint].__dict__
+    }
+
+    assert bare == UNDOCUMENTED
+
+
+def test_every_operation_has_an_id_of_its_own_and_its_bodies_an_example(
+    committed: dict[str, Any],
+) -> None:
+    operations = [op for path in committed["paths"].values() for op in path.values()]
+    ids = [op["operationId"] for op in operations]
+
+    assert len(set(ids)) == len(ids)
+    for op in operations:
+        for content in op.get("requestBody", {}).get("content", {}).values():
+            assert "example" in content
+        assert op["summary"]
+
+
+def test_the_service_names_the_plots_that_workers_draw(committed: dict[str, Any]) -> None:
+    (summary,) = (
+        op["summary"]
+        for path in committed["paths"].values()
+        for op in path.values()
+        if op["operationId"] == "getPlot"
+    )
+
+    assert all(f"`{kind}`" in summary for kind in PLOTS)
