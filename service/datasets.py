@@ -22,26 +22,25 @@ def create_dataset(
     metadata: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Keep the table: the object first, the row last; the dataset as clients see it."""
-    row = store_table(context, table, owner=owner, name=name, tags=tags, metadata=metadata)
+    content = to_arrow(table)
+    row = new_row(table, len(content), owner=owner, name=name, tags=tags, metadata=metadata)
+    context.storage.put(row["storage_key"], content)
     with context.database.write() as connection:
         queries.insert_dataset(connection, row)
     return _represent(row)
 
 
-def store_table(
-    context: Context,
+def new_row(
     table: Table,
+    size_bytes: int,
     *,
     owner: str,
     name: str | None = None,
     tags: Sequence[str] = (),
     metadata: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Put the table into the object store; the row that makes it a dataset."""
+    """The row that makes the table a dataset, once its object is stored under `storage_key`."""
     dataset_id = new_id("ds")
-    content = to_arrow(table)
-    key = f"datasets/{dataset_id}.arrow"
-    context.storage.put(key, content)
     return {
         "id": dataset_id,
         "owner": owner,
@@ -49,10 +48,10 @@ def store_table(
         "created_at": time.time(),
         "expires_at": None,
         "n_rows": table.n_rows,
-        "size_bytes": len(content),
+        "size_bytes": size_bytes,
         "digest": table.digest(),
         "columns": table.summary(),
-        "storage_key": key,
+        "storage_key": f"datasets/{dataset_id}.arrow",
         "tags": list(tags),
         "metadata": dict(metadata or {}),
     }

@@ -18,7 +18,7 @@ import structlog
 from service.context import Context
 from service.database import datasets as dataset_queries
 from service.database import fits as queries
-from service.datasets import find_row, store_table
+from service.datasets import find_row, new_row
 from service.errors import Conflict, Gone, NotFound, Place, QueueFull
 from service.ids import new_id
 from service.queue import BROKER_ERRORS
@@ -26,7 +26,7 @@ from service.representation import fit_body
 from service.resolution import resolve
 from service.schemas.fits import FitRequest
 from service.schemas.lists import ListQuery, Page
-from service.tables import from_columns
+from service.tables import from_columns, to_arrow
 
 log = structlog.get_logger(__name__)
 
@@ -58,13 +58,16 @@ def submit(
 
     Raises InvalidInput, NotFound or Gone for the dataset, and QueueFull.
     """
-    dataset, is_new = _dataset_row(context, request, owner)
+    dataset, content = _dataset_row(context, request, owner)
+    spec = resolve(request, dataset, context.settings)
+    if content is not None:
+        context.storage.put(dataset["storage_key"], content)
     row = {
         "id": new_id("fit"),
         "owner": owner,
         "status": "queued",
         "dataset_id": dataset["id"],
-        "spec": resolve(request, dataset, context.settings),
+        "spec": spec,
         "created_at": time.time(),
         "attempt": 1,
         "fence": 0,
@@ -76,7 +79,7 @@ def submit(
     with context.database.write() as connection:
         if queries.count_queued(connection) >= context.settings.max_queued_fits:
             raise QueueFull("too many fits wait already; try again later")
-        if is_new:
+        if content is not None:
             dataset_queries.insert_dataset(connection, dataset)
         elif not dataset_queries.hold_dataset(connection, dataset["id"]):
             raise Gone(f"the dataset {dataset['id']} has been deleted")
@@ -87,11 +90,11 @@ def submit(
 
 def _dataset_row(
     context: Context, request: FitRequest, owner: str
-) -> tuple[Mapping[str, Any], bool]:
-    """The row of the dataset that the request names, or of the new one that it holds."""
+) -> tuple[Mapping[str, Any], bytes | None]:
+    """The row of the dataset that the request names; or of the one that it holds, and its bytes."""
     if isinstance(request.dataset, str):
         try:
-            return find_row(context, request.dataset, owner), False
+            return find_row(context, request.dataset, owner), None
         except (NotFound, Gone) as error:
             place = Place(error.code, error.detail, "/dataset")
             raise type(error)(error.detail, places=[place]) from None
@@ -99,14 +102,11 @@ def _dataset_row(
     table = from_columns(
         given.columns, pointer="/dataset/columns", most_rows=context.settings.max_inline_rows
     )
-    # Refused before anything is stored; the row below is only looked at for its columns.
-    resolve(
-        request, {"id": "", "columns": table.summary(), "n_rows": table.n_rows}, context.settings
+    content = to_arrow(table)
+    row = new_row(
+        table, len(content), owner=owner, name=given.name, tags=given.tags, metadata=given.metadata
     )
-    row = store_table(
-        context, table, owner=owner, name=given.name, tags=given.tags, metadata=given.metadata
-    )
-    return row, True
+    return row, content
 
 
 def _wake(context: Context, ids: Sequence[str]) -> None:

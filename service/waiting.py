@@ -19,12 +19,10 @@ def wait_until_ended(
     """Block until the fit has ended, `seconds` are over, or `should_stop()`."""
     deadline = time.monotonic() + seconds
     after = "0"
-    while not should_stop():
-        left = deadline - time.monotonic()
-        if left <= 0 or _has_ended(context, fit_id):
-            return
+    while not should_stop() and (left := deadline - time.monotonic()) > 0:
+        # The stream is read from its beginning, so that an end before this call counts as well.
         after, ended = _wait_for_event(context, fit_id, after, min(left, _LOOK_AGAIN_SECONDS))
-        if ended:
+        if ended or _has_ended(context, fit_id):
             return
 
 

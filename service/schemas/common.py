@@ -26,11 +26,9 @@ Tags = Annotated[
     list[Annotated[str, StringConstraints(min_length=1, max_length=100)]],
     Field(max_length=MOST_TAGS),
 ]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Metadata = Annotated[
-    dict[
-        Annotated[str, StringConstraints(min_length=1, max_length=100)],
-        Annotated[str, StringConstraints(max_length=500)],
-    ],
+    dict[MetadataKey, Annotated[str, StringConstraints(max_length=500)]],
     Field(max_length=MOST_METADATA),
 ]
 FitStatus = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]

@@ -1,16 +1,17 @@
 """A small fit's POST with `Prefer: wait` to its answer, beside a bare Celery no-op round trip."""
 
+import http.client
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import orjson
 
 from service.demo import notebook_data
 from service.queue import broker_url
@@ -29,13 +30,13 @@ def measure() -> list[Timing]:
         tempfile.TemporaryDirectory(prefix="thalweg-") as directory,
         serving(Path(directory)) as (url, _),
         _noop_round_trip(Settings(data_dir=Path(directory)).redis_address) as noop,
-        httpx.Client(base_url=url, timeout=60) as client,
+        closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)) as api,
     ):
         return _interleaved(
             {
                 "bare Celery no-op": noop,
-                "POST /v1/fits, dataset by id": _post(client, _stored_dataset(client)),
-                "POST /v1/fits, dataset inline": _post(client, _columns()),
+                "POST /v1/fits, dataset by id": _fit(api, _stored_dataset(api)),
+                "POST /v1/fits, dataset inline": _fit(api, _columns()),
             }
         )
 
@@ -58,11 +59,12 @@ def _columns() -> dict[str, Any]:
     return {"columns": {"x": x.tolist(), "y": y.tolist()}}
 
 
-def _stored_dataset(client: httpx.Client) -> str:
-    return str(client.post("/v1/datasets", json=_columns()).json()["id"])
+def _stored_dataset(api: http.client.HTTPConnection) -> str:
+    _, dataset = _post(api, "/v1/datasets", _columns())
+    return str(dataset["id"])
 
 
-def _post(client: httpx.Client, dataset: str | dict[str, Any]) -> Callable[[], None]:
+def _fit(api: http.client.HTTPConnection, dataset: str | dict[str, Any]) -> Callable[[], None]:
     spec = {
         "dataset": dataset,
         "target": "y",
@@ -72,11 +74,18 @@ def _post(client: httpx.Client, dataset: str | dict[str, Any]) -> Callable[[], N
     }
 
     def call() -> None:
-        answer = client.post("/v1/fits", json=spec, headers={"Prefer": "wait=60"})
-        if answer.status_code != 200 or len(answer.json()["loss_history"]["loss"]) != _STEPS:
-            raise RuntimeError(f"no whole fit came back: {answer.status_code} {answer.text[:500]}")
+        status, fit = _post(api, "/v1/fits", spec)
+        if status != http.HTTPStatus.OK or len(fit["loss_history"]["loss"]) != _STEPS:
+            raise RuntimeError(f"no whole fit came back: {status} {fit}")
 
     return call
+
+
+def _post(api: http.client.HTTPConnection, path: str, body: Any) -> tuple[int, Any]:
+    headers = {"Content-Type": "application/json", "Prefer": "wait=60"}
+    api.request("POST", path, orjson.dumps(body), headers)
+    answer = api.getresponse()
+    return answer.status, orjson.loads(answer.read())
 
 
 @contextmanager
