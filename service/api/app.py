@@ -5,10 +5,12 @@ import re
 import time
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from ulid import ULID
 
 from service.api import artifacts, datasets, documentation, fits, operations, plots, problems
+from service.api.openapi import operation_of
+from service.api.queries import NoParameters, parameters
 from service.context import open_context
 from service.settings import Settings
 from service.telemetry import configure_logging
@@ -29,6 +31,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["thalweg"] = context
     atexit.register(context.close)
     app.before_request(_begin)
+    app.before_request(_refuse_parameters)
     app.after_request(_end)
     problems.install(app)
     for part in (datasets, fits, artifacts, plots, operations, documentation):
@@ -42,6 +45,14 @@ def _begin() -> None:
     g.began = time.perf_counter()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _refuse_parameters() -> None:
+    """An operation that takes no query parameters refuses them all."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    described = operation_of(view) if view else None
+    if described and described.query is NoParameters:
+        parameters(NoParameters)
 
 
 def _end(answer: Response) -> Response:

@@ -11,7 +11,6 @@ import safetensors.numpy
 from flask import Blueprint, Response
 
 from service.api.openapi import Content, Operation, operation
-from service.api.queries import NoParameters, parameters
 from service.api.requests import context, owner
 from service.api.responses import artifact
 from service.artifacts import Arrays, read_artifact
@@ -105,6 +104,5 @@ def get_history(fit_id: str, form: str) -> Response:
 def _send(
     fit_id: str, name: str, form: str, media_type: str, write: Callable[[Arrays], bytes]
 ) -> Response:
-    parameters(NoParameters)
     content = write(read_artifact(context(), fit_id, name, owner()))
     return artifact(content, media_type, f"{fit_id}-{name}.{form}")

@@ -9,7 +9,7 @@ from service.api.examples import FIT
 from service.api.links import fit_url, with_links
 from service.api.lists import list_response
 from service.api.openapi import Content, Operation, operation
-from service.api.queries import FitListParameters, NoParameters, list_query, parameters
+from service.api.queries import FitListParameters, list_query, parameters
 from service.api.requests import context, json_body, owner
 from service.api.responses import json_response, resource
 from service.api.waiting import draining, preferred_wait_seconds
@@ -44,7 +44,6 @@ _MOST_IDS = 1000
 )
 def create_fit() -> Response:
     """Queue a fit."""
-    parameters(NoParameters)
     given = json_body(FitRequest)
     traceparent = request.headers.get("traceparent")
     fit = lifecycle.submit(context(), given, owner=owner(), traceparent=traceparent)
@@ -110,7 +109,6 @@ def _ids(listed: str) -> list[str]:
 )
 def get_fit(fit_id: str) -> Response:
     """One fit."""
-    parameters(NoParameters)
     fit = lifecycle.get_fit(context(), fit_id, owner())
     headers = {} if fit["status"] in TERMINAL else _wait(fit_id)
     if headers:
@@ -130,6 +128,5 @@ def get_fit(fit_id: str) -> Response:
 )
 def delete_fit(fit_id: str) -> Response:
     """Forget one fit."""
-    parameters(NoParameters)
     lifecycle.delete_fit(context(), fit_id, owner())
     return Response(status=204)

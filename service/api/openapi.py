@@ -83,6 +83,11 @@ def operation(described: Operation) -> Callable[[View], View]:
     return note
 
 
+def operation_of(view: Callable[..., Any]) -> Operation | None:
+    """What the view's `@operation` noted; None where it has none."""
+    return view.__dict__.get("operation")
+
+
 def document(app: Flask) -> dict[str, Any]:
     """The whole document, OpenAPI 3.1."""
     found = list(_operations(app))
@@ -110,7 +115,7 @@ def document(app: Flask) -> dict[str, Any]:
 
 def _operations(app: Flask) -> Iterator[tuple[str, str, Operation]]:
     for rule in app.url_map.iter_rules():
-        described = app.view_functions[rule.endpoint].__dict__.get("operation")
+        described = operation_of(app.view_functions[rule.endpoint])
         if described is not None:
             path = re.sub(r"<(?:[^:>]+:)?([^>]+)>", r"{\1}", rule.rule)
             for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):

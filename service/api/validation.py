@@ -114,4 +114,6 @@ def _alternatives(root: dict[str, Any], node: dict[str, Any]) -> list[dict[str, 
     if "$ref" in node:
         return _alternatives(root, root["$defs"][node["$ref"].rpartition("/")[2]])
     united = [*node.get("anyOf", ()), *node.get("oneOf", ())]
-    return [found for one in united for found in _alternatives(root, one)] if united else [node]
+    if "properties" in node or not united:
+        return [node]
+    return [found for one in united for found in _alternatives(root, one)]

@@ -3,7 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, Text, cast, select
+import orjson
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Table,
+    Text,
+    cast,
+    func,
+    or_,
+    select,
+)
 
 from service.schemas.lists import ListQuery
 
@@ -33,13 +45,21 @@ def _filters(table: Table, query: ListQuery) -> list[ColumnElement[bool]]:
     if query.created_after is not None:
         filters.append(table.c.created_at > query.created_after)
     if query.tag is not None:
-        # A tag stands in the JSON text in quotes, so that no part of another one matches.
-        quoted = _json_string(query.tag)
-        filters.append(cast(table.c.tags, Text).contains(quoted, autoescape=True))
-    filters += [table.c.metadata[key].as_string() == value for key, value in query.metadata.items()]
+        filters.append(_holds(table.c.tags, "[", _json(query.tag)))
+    for key, value in query.metadata.items():
+        filters.append(_holds(table.c.metadata, "{", f"{_json(key)}:{_json(value)}"))
     return filters
 
 
-def _json_string(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+def _holds(column: Column[Any], opening: str, item: str) -> ColumnElement[bool]:
+    """Whether the flat JSON array or object has the item, told by its text.
+
+    An item begins after the opening or a comma, and a quote inside another one is escaped, so
+    that nothing else reads like it. LIKE is no use here: SQLite's ignores case.
+    """
+    text = cast(column, Text)
+    return or_(*(func.replace(text, before + item, "") != text for before in (opening, ",")))
+
+
+def _json(value: str) -> str:
+    return orjson.dumps(value).decode()

@@ -278,7 +278,7 @@ def test_pages_follow_each_other_newest_first(context: Context, table: Table) ->
 
 def test_lists_are_filtered(context: Context, table: Table) -> None:
     marked = submit(context, table, tags=['a "quoted" tag'], metadata={"course": "ml"})
-    running = submit(context, table, tags=["quoted"])
+    running = submit(context, table, tags=["quoted", 'x"y'])
     claimed(context, running["id"])
 
     def ids(query: ListQuery) -> list[str]:
@@ -286,6 +286,8 @@ def test_lists_are_filtered(context: Context, table: Table) -> None:
 
     assert ids(ListQuery(tag='a "quoted" tag')) == [marked["id"]]
     assert ids(ListQuery(tag="quoted")) == [running["id"]]
+    assert ids(ListQuery(tag='x"y')) == [running["id"]]
+    assert ids(ListQuery(tag="y")) == ids(ListQuery(tag="QUOTED")) == []
     assert ids(ListQuery(metadata={"course": "ml"})) == [marked["id"]]
     assert ids(ListQuery(metadata={"course": "other"})) == []
     assert ids(ListQuery(status="running")) == [running["id"]]
