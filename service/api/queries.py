@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints
 
 from service.api.requests import query_arguments
 from service.api.validation import parse_mapping
-from service.schemas.common import FitStatus, MetadataKey, Name, Schema
+from service.schemas.common import FitStatus, Metadata, Name, Schema
 from service.schemas.lists import ListQuery
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
@@ -47,7 +47,7 @@ class ListParameters(Schema):
     limit: int = Field(default=50, ge=1, le=1000, description="Rows a page.")
     after: str | None = Field(default=None, description="The `next_cursor` of the page before.")
     tag: str | None = Field(default=None, description="Only what carries this tag.")
-    metadata: dict[MetadataKey, str] = Field(
+    metadata: Metadata = Field(
         default={}, description="Only what has these values: `metadata[key]=value`."
     )
     created_after: Moment | None = Field(

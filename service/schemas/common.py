@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 MOST_TAGS = 50
 MOST_METADATA = 50
@@ -26,10 +26,24 @@ Tags = Annotated[
     list[Annotated[str, StringConstraints(min_length=1, max_length=100)]],
     Field(max_length=MOST_TAGS),
 ]
-MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+# A key stands in brackets where lists are filtered by it: `?metadata[key]=value`.
+_KEY_PATTERN = r"^[^\[\]]+$"
 Metadata = Annotated[
-    dict[MetadataKey, Annotated[str, StringConstraints(max_length=500)]],
+    dict[
+        Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_KEY_PATTERN)],
+        Annotated[str, StringConstraints(max_length=500)],
+    ],
     Field(max_length=MOST_METADATA),
+    # Pydantic's own schema would leave keys of other patterns open.
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"minLength": 1, "maxLength": 100, "pattern": _KEY_PATTERN},
+            "additionalProperties": {"type": "string", "maxLength": 500},
+            "maxProperties": MOST_METADATA,
+            "examples": [{"course": "ml-101"}],
+        }
+    ),
 ]
 FitStatus = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})

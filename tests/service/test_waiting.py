@@ -5,9 +5,14 @@ import time
 
 from service import lifecycle
 from service.context import Context, open_context
+from service.settings import Settings
 from service.tables import Table
 from service.waiting import wait_until_ended
 from tests.service.test_lifecycle import claimed, finish, submit
+
+
+def without_redis(context: Context) -> Settings:
+    return context.settings.model_copy(update={"redis_url": "redis://127.0.0.1:1"})
 
 
 def never() -> bool:
@@ -31,13 +36,11 @@ def test_an_end_whose_event_was_lost_is_found_in_the_database(
 ) -> None:
     fit = submit(context, table)
     claim = claimed(context, fit["id"])
+    unheard = open_context(without_redis(context))
 
-    def end_unheard() -> None:
-        finish(context, claim)
-        context.events.client.flushall()
-
-    threading.Timer(0.1, end_unheard).start()
+    threading.Timer(0.1, finish, (unheard, claim)).start()
     wait_until_ended(context, fit["id"], 30, never)
+    unheard.close()
 
     assert lifecycle.fit_row(context, fit["id"])["status"] == "succeeded"
 
@@ -61,8 +64,7 @@ def test_a_wait_ends_when_the_process_is_stopped(context: Context, table: Table)
 
 
 def test_without_redis_submitting_and_waiting_go_on(context: Context, table: Table) -> None:
-    settings = context.settings.model_copy(update={"redis_url": "redis://127.0.0.1:1"})
-    alone = open_context(settings)
+    alone = open_context(without_redis(context))
     try:
         fit = submit(alone, table)
         claim = claimed(alone, fit["id"])

@@ -1,0 +1,179 @@
+"""One claim end to end, and every way in which it does not end as hoped."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from service import datasets, lifecycle
+from service.context import Context
+from service.plots import Plot
+from service.schemas.plots import PlotOptions
+from service.tables import Table, read_csv
+from tests.service.conftest import OWNER
+from tests.service.test_lifecycle import expire, submit
+from workers import draining, inputs
+from workers.plotting import draw_plot
+from workers.runner import run_fit
+
+LONG = {"steps": 1_000_000, "strategy": "reference"}
+
+
+@pytest.fixture(autouse=True)
+def _undrained() -> Iterator[None]:
+    """Draining ends with the process, and so with each of these tests."""
+    yield
+    draining._draining.clear()
+
+
+def run(context: Context, fit: dict[str, Any]) -> dict[str, Any]:
+    run_fit(context, fit["id"])
+    return lifecycle.get_fit(context, fit["id"], OWNER)
+
+
+def test_a_fit_ends_with_all_that_belongs_to_it(context: Context, table: Table) -> None:
+    ended = run(context, submit(context, table, seed={"init": 4}))
+
+    assert (ended["status"], ended["stop_reason"]) == ("succeeded", "completed")
+    assert ended["progress"]["fraction"] == 1.0
+    assert ended["loss_history"]["n"] == 3
+    assert ended["fingerprint"]["seeds"] == {"init": 4, "shuffle": 0, "split": 0}
+    assert ended["fingerprint"]["dataset_digest"] == ended["dataset"]["digest"]
+    assert set(ended["diagnostics"]["seconds"]) == {"queued", "data", "compute", "record"}
+
+
+def test_several_targets_have_coefficients_each(context: Context) -> None:
+    wide = read_csv(b"x,y,z\n1,2,3\n2,3,5\n")
+
+    ended = run(context, submit(context, wide, target=["y", "z"]))
+
+    assert set(ended["coefficients"]) == {"y", "z"}
+    assert set(ended["coefficients"]["z"]) == {"intercept", "x"}
+
+
+def test_a_wake_up_for_a_fit_that_does_not_wait_changes_nothing(
+    context: Context, table: Table
+) -> None:
+    ended = run(context, submit(context, table))
+
+    assert run(context, ended) == ended
+
+
+def test_a_worker_that_is_stopped_gives_its_fit_back(context: Context, table: Table) -> None:
+    fit = submit(context, table, **LONG)
+    before = signal.getsignal(draining.DRAIN_SIGNAL)
+    draining.listen()
+    threading.Timer(0.5, signal.raise_signal, (draining.DRAIN_SIGNAL,)).start()
+
+    given_back = run(context, fit)
+
+    signal.signal(draining.DRAIN_SIGNAL, before)
+    assert (given_back["status"], given_back["attempt"]) == ("queued", 1)
+
+
+def test_a_worker_that_is_being_stopped_claims_nothing_and_passes_the_wake_up_on(
+    context: Context, table: Table
+) -> None:
+    fit = submit(context, table)
+    draining._draining.set()
+
+    waiting = run(context, fit)
+
+    assert waiting["status"] == "queued"
+    assert waiting["started_at"] is None
+    assert context.queue.undelivered_fits() == 2
+
+
+def test_a_worker_that_lost_its_claim_stops_and_writes_nothing(
+    context: Context, table: Table
+) -> None:
+    quick = Context(
+        context.settings.model_copy(update={"lease_seconds": 0.3}),
+        context.database,
+        context.storage,
+        context.queue,
+        context.events,
+    )
+    fit = submit(quick, table, **LONG)
+    threading.Timer(0.5, expire, (quick,)).start()
+
+    lost = run(quick, fit)
+
+    assert (lost["status"], lost["attempt"]) == ("queued", 2)
+    assert lost["loss_history"] is None
+
+
+def test_progress_is_shown_while_a_fit_runs(context: Context, table: Table) -> None:
+    fit = submit(context, table, **LONG)
+    seen: list[dict[str, Any]] = []
+
+    def look() -> None:
+        seen.append(lifecycle.get_fit(context, fit["id"], OWNER))
+        draining._draining.set()
+
+    threading.Timer(2.5, look).start()
+    run(context, fit)
+
+    assert seen[0]["status"] == "running"
+    assert 0 < seen[0]["progress"]["fraction"] < 1
+    assert seen[0]["progress"]["eta_seconds"] > 0
+
+
+def test_a_spec_that_only_the_engine_can_refuse_fails_as_the_users(
+    context: Context, table: Table
+) -> None:
+    beyond = {"weights": {"weight": [[1e300]], "bias": [0]}}
+    failed = run(context, submit(context, table, init=beyond, dtype="float32"))
+
+    assert (failed["status"], failed["stop_reason"]) == ("failed", "error")
+    assert (failed["error"]["code"], failed["error"]["category"]) == ("invalid_spec", "user")
+
+
+def test_a_crash_fails_the_fit_without_telling_its_insides(context: Context, table: Table) -> None:
+    fit = submit(context, table)
+    for stored in context.settings.storage_root.rglob("*.arrow"):
+        stored.write_bytes(b"torn")
+    inputs._tables.clear()
+
+    failed = run(context, fit)
+
+    assert failed["status"] == "failed"
+    assert (failed["error"]["code"], failed["error"]["category"]) == ("internal_error", "server")
+    assert "arrow" not in failed["error"]["message"].lower()
+
+
+@pytest.mark.parametrize("kind", ["loss", "fit"])
+def test_a_picture_is_drawn_and_told(context: Context, table: Table, kind: str) -> None:
+    fit = run(context, submit(context, table))
+    plot = Plot(kind, "png", PlotOptions())
+
+    draw_plot(context, ticket="t", fit_id=fit["id"], kind=kind, plot_format="png", options={})
+
+    assert context.events.first("t", seconds=1) == ("drawn", {})
+    assert context.storage.get(plot.key(fit["id"])).startswith(b"\x89PNG")
+
+
+def test_a_picture_whose_dataset_is_gone_says_so(context: Context, table: Table) -> None:
+    fit = run(context, submit(context, table))
+    datasets.delete_dataset(context, fit["dataset"]["id"], OWNER)
+    inputs._tables.clear()
+
+    draw_plot(context, ticket="t", fit_id=fit["id"], kind="fit", plot_format="png", options={})
+
+    told = context.events.first("t", seconds=1)
+    assert told is not None
+    assert told[0] == "gone"
+
+
+def test_a_picture_that_cannot_be_drawn_is_told_as_failed(context: Context, table: Table) -> None:
+    fit = run(context, submit(context, table))
+
+    draw_plot(
+        context, ticket="t", fit_id=fit["id"], kind="fit", plot_format="png", options={"dpi": 0}
+    )
+
+    told = context.events.first("t", seconds=1)
+    assert told is not None
+    assert told[0] == "failed"
