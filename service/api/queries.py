@@ -4,11 +4,11 @@ import re
 from typing import Annotated, TypeVar
 
 from flask import request
-from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints
+from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from service.api.requests import query_arguments
 from service.api.validation import parse_mapping
-from service.schemas.common import FitStatus, Metadata, Name, Schema
+from service.schemas.common import KEY_PATTERN, FitStatus, Name, Schema
 from service.schemas.lists import ListQuery
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
@@ -23,6 +23,19 @@ def _refuse_other_forms(value: object) -> object:
 
 # Pydantic alone would take a number for seconds since the epoch.
 Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_refuse_other_forms)]
+
+
+Filter = Annotated[
+    dict[Annotated[str, StringConstraints(pattern=KEY_PATTERN)], str],
+    # Pydantic's own schema would leave keys of other patterns open.
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": KEY_PATTERN},
+            "additionalProperties": {"type": "string"},
+        }
+    ),
+]
 
 
 class NoParameters(Schema):
@@ -47,7 +60,7 @@ class ListParameters(Schema):
     limit: int = Field(default=50, ge=1, le=1000, description="Rows a page.")
     after: str | None = Field(default=None, description="The `next_cursor` of the page before.")
     tag: str | None = Field(default=None, description="Only what carries this tag.")
-    metadata: Metadata = Field(
+    metadata: Filter = Field(
         default={}, description="Only what has these values: `metadata[key]=value`."
     )
     created_after: Moment | None = Field(

@@ -27,10 +27,10 @@ Tags = Annotated[
     Field(max_length=MOST_TAGS),
 ]
 # A key stands in brackets where lists are filtered by it: `?metadata[key]=value`.
-_KEY_PATTERN = r"^[^\[\]]+$"
+KEY_PATTERN = r"^[^\[\]]+$"
 Metadata = Annotated[
     dict[
-        Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_KEY_PATTERN)],
+        Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=KEY_PATTERN)],
         Annotated[str, StringConstraints(max_length=500)],
     ],
     Field(max_length=MOST_METADATA),
@@ -38,7 +38,7 @@ Metadata = Annotated[
     WithJsonSchema(
         {
             "type": "object",
-            "propertyNames": {"minLength": 1, "maxLength": 100, "pattern": _KEY_PATTERN},
+            "propertyNames": {"minLength": 1, "maxLength": 100, "pattern": KEY_PATTERN},
             "additionalProperties": {"type": "string", "maxLength": 500},
             "maxProperties": MOST_METADATA,
             "examples": [{"course": "ml-101"}],
