@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -84,6 +85,13 @@ class Child:
             os.write(sys.stderr.fileno(), chunk)
         return bool(chunk)
 
+    def relay_rest(self) -> None:
+        """Pass on what is already there, and wait for no more: a child of its own may live on."""
+        waiting = select.poll()
+        waiting.register(self.output, select.POLLIN)
+        while waiting.poll(0) and self.relay():
+            continue
+
     def last_lines(self) -> str:
         """The end of what it printed."""
         text = b"".join(self._tail).decode(errors="replace")
@@ -111,9 +119,9 @@ class Family:
 
     def bury(self, child: Child) -> None:
         """Relay the last output of a child that has ended, then let go of it."""
-        self._pump(0)
         with contextlib.suppress(KeyError):
             self._selector.unregister(child.output)
+        child.relay_rest()
         child.close()
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
