@@ -64,7 +64,8 @@ def test_ctrl_c_reaches_the_parent_alone() -> None:
 
 
 def test_output_is_passed_on_and_its_end_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
-    program = "import sys\nfor i in range(50): print('line', i)\nprint('oh', file=sys.stderr)"
+    lines = "for i in range(50): print('line', i, flush=True)"
+    program = f"import sys\n{lines}\nprint('oh', file=sys.stderr)"
     with running(program) as (child, family):
         assert family.wait(lambda: child.exit_code() is not None, 10)
         family.wait(lambda: "oh" in child.last_lines(), 10)
