@@ -49,6 +49,7 @@ class Claim:
     storage_key: str
     created_at: float
     started_at: float
+    traceparent: str | None
 
 
 def submit(
@@ -173,11 +174,9 @@ def delete_fit(context: Context, fit_id: str, owner: str) -> None:
     """Forget an ended fit; raises NotFound, Gone, and Conflict before its end."""
     get_fit(context, fit_id, owner)
     with context.database.write() as connection:
-        keys = queries.artifact_keys(connection, fit_id)
         if not queries.mark_fit_deleted(connection, fit_id, time.time()):
             raise Conflict(f"the fit {fit_id} has not ended")
-    for key in keys:
-        context.storage.delete(key)
+    context.storage.delete_below(f"fits/{fit_id}")
 
 
 def claim(context: Context, fit_id: str, worker: str) -> Claim | None:
@@ -201,6 +200,7 @@ def claim(context: Context, fit_id: str, worker: str) -> Claim | None:
         storage_key=row.storage_key,
         created_at=row.created_at,
         started_at=row.started_at,
+        traceparent=row.traceparent,
     )
 
 

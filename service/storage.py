@@ -1,7 +1,9 @@
 """The object store: bytes under keys, written whole or not at all."""
 
+import contextlib
 import os
 import secrets
+import shutil
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +23,9 @@ class ObjectStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Forget the object; nothing happens where there is none."""
+
+    def delete_below(self, prefix: str) -> None:
+        """Forget every object whose key begins with `prefix` and `/`."""
 
     def check(self) -> None:
         """Raise Unavailable where nothing can be written."""
@@ -58,6 +63,11 @@ class LocalStore:
     def delete(self, key: str) -> None:
         """Forget the object; nothing happens where there is none."""
         self._place(key).unlink(missing_ok=True)
+
+    def delete_below(self, prefix: str) -> None:
+        """Forget every object whose key begins with `prefix` and `/`."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._place(prefix))
 
     def check(self) -> None:
         """Raise Unavailable where nothing can be written."""

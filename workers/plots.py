@@ -76,7 +76,7 @@ def draw_loss(axes: Axes, given: PlotInput) -> None:
 
 def draw_fit(axes: Axes, given: PlotInput) -> None:
     """The data, the line at the initial weights and the fitted line."""
-    feature, target = given.spec["features"][0], given.spec["target"]
+    feature, target = _name(given.spec["features"][0]), _name(given.spec["target"])
     x, y = _thin(given.x, given.y)
     axes.scatter(x, y, s=14, alpha=0.6, label="data", color="tab:blue")
     ends = np.array([given.x.min(), given.x.max()])
@@ -99,6 +99,11 @@ def draw_fit(axes: Axes, given: PlotInput) -> None:
 def _line(bias: float, slope: float, feature: str) -> str:
     sign = "+" if slope >= 0 else "−"
     return f"{bias:.4g} {sign} {abs(slope):.4g}·{feature}"
+
+
+def _name(name: str) -> str:
+    """A column's name without the control characters that neither fonts nor SVG can hold."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
 
 
 def _thin(*arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:

@@ -38,7 +38,9 @@ def run_fit(context: Context, fit_id: str) -> None:
     claim = lifecycle.claim(context, fit_id, WORKER)
     if claim is None:
         return
-    with structlog.contextvars.bound_contextvars(fit_id=fit_id, attempt=claim.attempt):
+    with structlog.contextvars.bound_contextvars(
+        fit_id=fit_id, attempt=claim.attempt, traceparent=claim.traceparent
+    ):
         try:
             _compute(context, claim)
         except SpecificationError as error:

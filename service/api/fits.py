@@ -1,5 +1,6 @@
 """`/v1/fits`."""
 
+import re
 from dataclasses import replace
 
 from flask import Blueprint, Response, request
@@ -24,6 +25,7 @@ blueprint = Blueprint("fits", __name__, url_prefix="/v1/fits")
 
 _LOOK_AGAIN_SECONDS = 1
 _MOST_IDS = 1000
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @blueprint.post("")
@@ -45,8 +47,7 @@ _MOST_IDS = 1000
 def create_fit() -> Response:
     """Queue a fit."""
     given = json_body(FitRequest)
-    traceparent = request.headers.get("traceparent")
-    fit = lifecycle.submit(context(), given, owner=owner(), traceparent=traceparent)
+    fit = lifecycle.submit(context(), given, owner=owner(), traceparent=_traceparent())
     headers = {"Location": fit_url(fit)} | _wait(fit["id"])
     if "Preference-Applied" in headers:
         fit = lifecycle.get_fit(context(), fit["id"], owner())
@@ -54,6 +55,12 @@ def create_fit() -> Response:
     if not ended:
         headers["Retry-After"] = str(_LOOK_AGAIN_SECONDS)
     return json_response(with_links(fit), 200 if ended else 202, headers)
+
+
+def _traceparent() -> str | None:
+    """The caller's trace (W3C), for the worker's log; None where it is none."""
+    given = request.headers.get("traceparent", "")
+    return given if _TRACEPARENT.fullmatch(given) else None
 
 
 def _wait(fit_id: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from service import errors
+from service.database import DatabaseError
 from service.errors import Place, ThalwegError
 
 log = structlog.get_logger(__name__)
@@ -40,6 +41,7 @@ def install(app: Flask) -> None:
     """Answer every error of the app as a problem."""
     app.register_error_handler(ThalwegError, _of_ours)
     app.register_error_handler(HTTPException, _of_http)
+    app.register_error_handler(DatabaseError, _of_the_database)
     app.register_error_handler(Exception, _of_a_crash)
 
 
@@ -64,6 +66,12 @@ def _of_http(error: HTTPException) -> Response:
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         answer.headers["Allow"] = ", ".join(sorted(error.valid_methods))
     return answer
+
+
+def _of_the_database(error: DatabaseError) -> Response:
+    """The log has the reason; the client may come again."""
+    log.error("database_failed", exc_info=error)
+    return _of_ours(errors.Unavailable("the database does not answer"))
 
 
 def _of_a_crash(error: Exception) -> Response:

@@ -213,14 +213,6 @@ def find_artifact(connection: Connection, fit_id: str, name: str) -> Row[Any] | 
     ).first()
 
 
-def artifact_keys(connection: Connection, fit_id: str) -> list[str]:
-    """Where the object store has the fit's artifacts."""
-    rows = select(artifacts.c.storage_key).where(
-        artifacts.c.fit_id == fit_id, artifacts.c.storage_key.is_not(None)
-    )
-    return [key for key in connection.execute(rows).scalars() if key is not None]
-
-
 def mark_fit_deleted(connection: Connection, fit_id: str, now: float) -> bool:
     """Leave an ended fit's row as a tombstone; False where it has not ended."""
     done = connection.execute(

@@ -30,6 +30,19 @@ def test_what_is_put_can_be_got_until_it_is_deleted(store: LocalStore) -> None:
         store.get("a/b")
 
 
+def test_all_below_a_prefix_is_deleted_and_nothing_beside_it(store: LocalStore) -> None:
+    for key in ("a/1", "a/b/2", "ab/3"):
+        store.put(key, b"")
+
+    store.delete_below("a")
+    store.delete_below("a")
+
+    assert store.get("ab/3") == b""
+    for key in ("a/1", "a/b/2"):
+        with pytest.raises(KeyError):
+            store.get(key)
+
+
 def test_a_failed_write_leaves_the_old_object_and_no_part_of_the_new(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

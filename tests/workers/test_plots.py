@@ -59,7 +59,7 @@ def test_a_loss_of_zero_is_drawn_on_a_linear_axis() -> None:
 
 @pytest.mark.parametrize("kind", sorted(PLOTS))
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("target", ["y", "$x_{", "a & <b>", "名前", "tab\there"])
+@pytest.mark.parametrize("target", ["y", "$x_{", "a & <b>", "名前", "tab\there", "nul\x00"])
 def test_every_name_can_be_drawn_in_the_size_that_was_asked_for(
     kind: str, theme: str, target: str
 ) -> None:
