@@ -8,6 +8,7 @@ from service.context import Context
 from service.database import datasets as queries
 from service.errors import Conflict, Gone, NotFound
 from service.ids import new_id, rfc3339
+from service.retention import expiry, has_expired
 from service.schemas.lists import ListQuery, Page
 from service.tables import Table, to_arrow
 
@@ -23,7 +24,9 @@ def create_dataset(
 ) -> dict[str, Any]:
     """Keep the table: the object first, the row last; the dataset as clients see it."""
     content = to_arrow(table)
-    row = new_row(table, len(content), owner=owner, name=name, tags=tags, metadata=metadata)
+    row = new_row(
+        context, table, len(content), owner=owner, name=name, tags=tags, metadata=metadata
+    )
     context.storage.put(row["storage_key"], content)
     with context.database.write() as connection:
         queries.insert_dataset(connection, row)
@@ -31,6 +34,7 @@ def create_dataset(
 
 
 def new_row(
+    context: Context,
     table: Table,
     size_bytes: int,
     *,
@@ -41,12 +45,13 @@ def new_row(
 ) -> dict[str, Any]:
     """The row that makes the table a dataset, once its object is stored under `storage_key`."""
     dataset_id = new_id("ds")
+    now = time.time()
     return {
         "id": dataset_id,
         "owner": owner,
         "name": name,
-        "created_at": time.time(),
-        "expires_at": None,
+        "created_at": now,
+        "expires_at": expiry(context, now),
         "n_rows": table.n_rows,
         "size_bytes": size_bytes,
         "digest": table.digest(),
@@ -63,8 +68,8 @@ def find_row(context: Context, dataset_id: str, owner: str) -> Mapping[str, Any]
         row = queries.find_dataset(connection, dataset_id, owner)
     if row is None:
         raise NotFound(f"there is no dataset {dataset_id!r}")
-    if row.deleted_at is not None:
-        raise Gone(f"the dataset {dataset_id} has been deleted")
+    if row.deleted_at is not None or has_expired(row, time.time()):
+        raise Gone(f"the dataset {dataset_id} has been deleted or has expired")
     return row._asdict()
 
 
@@ -76,7 +81,7 @@ def get_dataset(context: Context, dataset_id: str, owner: str) -> dict[str, Any]
 def list_datasets(context: Context, query: ListQuery, owner: str) -> Page:
     """The owner's datasets, newest first."""
     with context.database.read() as connection:
-        rows, more = queries.page_of_datasets(connection, query, owner)
+        rows, more = queries.page_of_datasets(connection, query, owner, time.time())
     return Page([_represent(row._asdict()) for row in rows], rows[-1].id if more else None)
 
 

@@ -24,6 +24,7 @@ from service.ids import new_id
 from service.queue import BROKER_ERRORS
 from service.representation import fit_body
 from service.resolution import resolve
+from service.retention import expiry, has_expired
 from service.schemas.fits import FitRequest
 from service.schemas.lists import ListQuery, Page
 from service.tables import from_columns, to_arrow
@@ -63,16 +64,18 @@ def submit(
     spec = resolve(request, dataset, context.settings)
     if content is not None:
         context.storage.put(dataset["storage_key"], content)
+    now = time.time()
     row = {
         "id": new_id("fit"),
         "owner": owner,
         "status": "queued",
         "dataset_id": dataset["id"],
         "spec": spec,
-        "created_at": time.time(),
+        "created_at": now,
+        "expires_at": None,
         "attempt": 1,
         "fence": 0,
-        "woken_at": time.time(),
+        "woken_at": now,
         "traceparent": traceparent,
         "tags": request.tags,
         "metadata": request.metadata,
@@ -105,7 +108,13 @@ def _dataset_row(
     )
     content = to_arrow(table)
     row = new_row(
-        table, len(content), owner=owner, name=given.name, tags=given.tags, metadata=given.metadata
+        context,
+        table,
+        len(content),
+        owner=owner,
+        name=given.name,
+        tags=given.tags,
+        metadata=given.metadata,
     )
     return row, content
 
@@ -135,8 +144,8 @@ def get_fit(context: Context, fit_id: str, owner: str) -> dict[str, Any]:
         row = queries.find_fit(connection, fit_id, owner)
     if row is None:
         raise NotFound(f"there is no fit {fit_id!r}")
-    if row.deleted_at is not None:
-        raise Gone(f"the fit {fit_id} has been deleted")
+    if row.deleted_at is not None or has_expired(row, time.time()):
+        raise Gone(f"the fit {fit_id} has been deleted or has expired")
     return fit_body(row._asdict())
 
 
@@ -144,7 +153,8 @@ def get_fits(context: Context, ids: Sequence[str], owner: str) -> list[dict[str,
     """The fits of these ids, in their order; raises NotFound for the first that is not there."""
     with context.database.read() as connection:
         rows = queries.find_fits(connection, ids, owner)
-    found = {row.id: row for row in rows if row.deleted_at is None}
+    now = time.time()
+    found = {r.id: r for r in rows if r.deleted_at is None and not has_expired(r, now)}
     for fit_id in ids:
         if fit_id not in found:
             raise NotFound(f"there is no fit {fit_id!r}")
@@ -166,7 +176,7 @@ def fit_row(context: Context, fit_id: str) -> dict[str, Any]:
 def list_fits(context: Context, query: ListQuery, owner: str) -> Page:
     """The owner's fits, newest first."""
     with context.database.read() as connection:
-        rows, more = queries.page_of_fits(connection, query, owner)
+        rows, more = queries.page_of_fits(connection, query, owner, time.time())
     return Page([fit_body(row._asdict()) for row in rows], rows[-1].id if more else None)
 
 
@@ -227,10 +237,12 @@ def finish(
     artifacts: Sequence[Mapping[str, Any]] = (),
 ) -> bool:
     """End the fit with all that belongs to it, then tell; False where the claim is lost."""
+    now = time.time()
     values = {
         "status": status,
         "stop_reason": stop_reason,
-        "finished_at": time.time(),
+        "finished_at": now,
+        "expires_at": expiry(context, now),
         "result": result,
         "error": error,
     }

@@ -66,6 +66,9 @@ class Settings(BaseSettings):
         ge=1,
         description="Workers that one fit may lose before it fails as `worker_lost`.",
     )
+    retention_seconds: float | None = Field(
+        default=None, gt=0, description="How long datasets and ended fits are kept; unset: always."
+    )
     sweep_seconds: float = Field(
         default=2, gt=0, description="How often lost wake-ups and expired leases are looked for."
     )

@@ -8,6 +8,7 @@ import structlog
 from service.context import Context
 from service.lifecycle import sweep
 from service.queue import keep_announced, retire_worker
+from service.retention import forget_expired
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +46,7 @@ class Keeper:
                 self._context.events.client, self._worker, known=self._announced
             )
             sweep(self._context, time.time())
+            forget_expired(self._context, time.time())
         except Exception:
             # The edge of this thread: a database or a redis that is away must not end it.
             log.exception("sweep_failed")

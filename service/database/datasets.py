@@ -39,10 +39,10 @@ def hold_dataset(connection: Connection, dataset_id: str) -> bool:
 
 
 def page_of_datasets(
-    connection: Connection, query: ListQuery, owner: str
+    connection: Connection, query: ListQuery, owner: str, now: float
 ) -> tuple[Sequence[Row[Any]], bool]:
     """One page, newest first, and whether more follow."""
-    return page(connection, datasets, query, owner)
+    return page(connection, datasets, query, owner, now)
 
 
 def count_unfinished_fits(connection: Connection, dataset_id: str) -> int:
@@ -52,6 +52,28 @@ def count_unfinished_fits(connection: Connection, dataset_id: str) -> int:
         .select_from(fits)
         .where(fits.c.dataset_id == dataset_id, fits.c.status.in_(UNFINISHED))
     ).scalar_one()
+
+
+def expire_datasets(connection: Connection, *, now: float, limit: int) -> list[str]:
+    """Mark expired datasets that no unfinished fit needs as deleted; their storage keys."""
+    needed = select(fits.c.dataset_id).where(fits.c.status.in_(UNFINISHED))
+    due = (
+        select(datasets.c.id)
+        .where(
+            datasets.c.expires_at < now,
+            datasets.c.deleted_at.is_(None),
+            datasets.c.id.not_in(needed),
+        )
+        .limit(limit)
+    )
+    return list(
+        connection.execute(
+            update(datasets)
+            .where(datasets.c.id.in_(due), datasets.c.deleted_at.is_(None))
+            .values(deleted_at=now)
+            .returning(datasets.c.storage_key)
+        ).scalars()
+    )
 
 
 def mark_dataset_deleted(connection: Connection, dataset_id: str, now: float) -> None:

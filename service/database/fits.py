@@ -33,6 +33,7 @@ _CLAIM = (
         lease_expires_at=bindparam("lease_end"),
     )
 )
+_ENDED = fits.c.status.in_(("succeeded", "failed", "cancelled"))
 _HELD = update(fits).where(
     fits.c.id == bindparam("fit_id"),
     fits.c.fence == bindparam("its_fence"),
@@ -42,6 +43,7 @@ _FINISH = _HELD.values(
     status=bindparam("new_status"),
     stop_reason=bindparam("new_stop_reason"),
     finished_at=bindparam("new_finished_at"),
+    expires_at=bindparam("new_expires_at"),
     result=bindparam("new_result"),
     error=bindparam("new_error"),
     lease_expires_at=None,
@@ -74,10 +76,10 @@ def find_fits(connection: Connection, ids: Sequence[str], owner: str) -> Sequenc
 
 
 def page_of_fits(
-    connection: Connection, query: ListQuery, owner: str
+    connection: Connection, query: ListQuery, owner: str, now: float
 ) -> tuple[Sequence[Row[Any]], bool]:
     """One page, newest first, and whether more follow; rows as `find_fit` gives them."""
-    found, more = page(connection, fits, query, owner)
+    found, more = page(connection, fits, query, owner, now)
     ids = [row.id for row in found]
     by_id = {row.id: row for row in find_fits(connection, ids, owner)}
     return [by_id[fit_id] for fit_id in ids], more
@@ -121,7 +123,7 @@ def finish(
 ) -> bool:
     """Write a terminal status with all that belongs to it.
 
-    `values`: status, stop_reason, finished_at, result, error.
+    `values`: status, stop_reason, finished_at, expires_at, result, error.
     """
     changes = {f"new_{name}": value for name, value in values.items()}
     done = connection.execute(_FINISH, {"fit_id": fit_id, "its_fence": fence, **changes})
@@ -213,11 +215,22 @@ def find_artifact(connection: Connection, fit_id: str, name: str) -> Row[Any] | 
     ).first()
 
 
+def expire_fits(connection: Connection, *, now: float, limit: int) -> list[str]:
+    """Forget ended fits that have expired; their ids."""
+    due = (
+        select(fits.c.id)
+        .where(fits.c.expires_at < now, fits.c.deleted_at.is_(None), _ENDED)
+        .limit(limit)
+    )
+    ids = list(connection.execute(due).scalars())
+    return [fit_id for fit_id in ids if mark_fit_deleted(connection, fit_id, now)]
+
+
 def mark_fit_deleted(connection: Connection, fit_id: str, now: float) -> bool:
-    """Leave an ended fit's row as a tombstone; False where it has not ended."""
+    """Leave an ended fit's row as a tombstone, without its artifacts; False where it runs on."""
     done = connection.execute(
         update(fits)
-        .where(fits.c.id == fit_id, fits.c.status.in_(("succeeded", "failed", "cancelled")))
+        .where(fits.c.id == fit_id, fits.c.deleted_at.is_(None), _ENDED)
         .values(deleted_at=now, result=None)
     )
     if done.rowcount == 1:

@@ -21,7 +21,7 @@ from service.schemas.lists import ListQuery
 
 
 def page(
-    connection: Connection, table: Table, query: ListQuery, owner: str
+    connection: Connection, table: Table, query: ListQuery, owner: str, now: float
 ) -> tuple[Sequence[Row[Any]], bool]:
     """At most `query.limit` rows of `owner`'s, and whether more follow.
 
@@ -29,7 +29,12 @@ def page(
     """
     rows = connection.execute(
         select(table)
-        .where(table.c.owner == owner, table.c.deleted_at.is_(None), *_filters(table, query))
+        .where(
+            table.c.owner == owner,
+            table.c.deleted_at.is_(None),
+            func.coalesce(table.c.expires_at, now) >= now,
+            *_filters(table, query),
+        )
         .order_by(table.c.id.desc())
         .limit(query.limit + 1)
     ).fetchall()

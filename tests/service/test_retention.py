@@ -1,0 +1,92 @@
+"""Expiry: what is forgotten, when, and what is kept in spite of it."""
+
+import time
+
+import pytest
+
+from service import datasets, lifecycle
+from service.context import Context
+from service.errors import Gone
+from service.retention import forget_expired
+from service.schemas.lists import ListQuery
+from service.tables import Table
+from tests.service.conftest import OWNER
+from tests.service.test_lifecycle import claimed, finish, submit
+
+KEPT_SECONDS = 100.0
+
+
+@pytest.fixture
+def forgetful(context: Context) -> Context:
+    settings = context.settings.model_copy(update={"retention_seconds": KEPT_SECONDS})
+    return Context(settings, context.database, context.storage, context.queue, context.events)
+
+
+def objects(context: Context) -> int:
+    return sum(1 for path in context.settings.storage_root.rglob("*") if path.is_file())
+
+
+def after_expiry() -> float:
+    return time.time() + KEPT_SECONDS + 1
+
+
+def test_without_the_setting_nothing_expires(context: Context, table: Table) -> None:
+    dataset = datasets.create_dataset(context, table, owner=OWNER)
+
+    forget_expired(context, time.time() + 1e9)
+
+    assert dataset["expires_at"] is None
+    assert datasets.get_dataset(context, dataset["id"], OWNER) == dataset
+
+
+def test_an_expired_dataset_is_gone_with_its_object(forgetful: Context, table: Table) -> None:
+    dataset = datasets.create_dataset(forgetful, table, owner=OWNER)
+    assert dataset["expires_at"] > dataset["created_at"]
+
+    forget_expired(forgetful, time.time())
+    assert objects(forgetful) == 1
+    forget_expired(forgetful, after_expiry())
+
+    assert objects(forgetful) == 0
+    assert datasets.list_datasets(forgetful, ListQuery(), OWNER).data == []
+    with pytest.raises(Gone):
+        datasets.get_dataset(forgetful, dataset["id"], OWNER)
+
+
+def test_a_dataset_is_kept_until_the_last_fit_that_needs_it_has_ended(
+    forgetful: Context, table: Table
+) -> None:
+    fit = submit(forgetful, table)
+
+    forget_expired(forgetful, after_expiry())
+    assert objects(forgetful) == 1
+    finish(forgetful, claimed(forgetful, fit["id"]))
+    forget_expired(forgetful, after_expiry())
+
+    assert objects(forgetful) == 0
+
+
+def test_a_fit_expires_counted_from_its_end(forgetful: Context, table: Table) -> None:
+    fit = submit(forgetful, table)
+    assert fit["expires_at"] is None
+    finish(forgetful, claimed(forgetful, fit["id"]))
+    ended = lifecycle.get_fit(forgetful, fit["id"], OWNER)
+    assert ended["expires_at"] > ended["finished_at"]
+
+    forget_expired(forgetful, after_expiry())
+
+    with pytest.raises(Gone):
+        lifecycle.get_fit(forgetful, fit["id"], OWNER)
+    assert lifecycle.list_fits(forgetful, ListQuery(), OWNER).data == []
+
+
+def test_what_has_expired_is_gone_before_anyone_sweeps(context: Context, table: Table) -> None:
+    settings = context.settings.model_copy(update={"retention_seconds": 0.05})
+    brief = Context(settings, context.database, context.storage, context.queue, context.events)
+    dataset = datasets.create_dataset(brief, table, owner=OWNER)
+
+    time.sleep(0.1)
+
+    assert datasets.list_datasets(brief, ListQuery(), OWNER).data == []
+    with pytest.raises(Gone):
+        submit(brief, table, dataset=dataset["id"])
