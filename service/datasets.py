@@ -1,65 +1,155 @@
 """What can be done with datasets."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from service.context import Context
+from service.database import Connection
 from service.database import datasets as queries
 from service.errors import Conflict, Gone, NotFound
 from service.ids import new_id, rfc3339
 from service.retention import expiry, has_expired
+from service.schemas.datasets import DatasetRequest
 from service.schemas.lists import ListQuery, Page
-from service.tables import Table, to_arrow
+from service.tables.ingest import Missing, ingest
+from service.tables.inline import inline_pieces, pointing
+from service.tables.pieces import Piece
+from service.tables.writers import content
+
+
+@dataclass(frozen=True)
+class About:
+    """What a dataset carries beside its numbers."""
+
+    owner: str
+    name: str | None = None
+    tags: list[str] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NewDataset:
+    """A table that has been read: its row, and its content in a scratch directory."""
+
+    row: dict[str, Any]
+    path: Path
 
 
 def create_dataset(
-    context: Context,
-    table: Table,
-    *,
-    owner: str,
-    name: str | None = None,
-    tags: Sequence[str] = (),
-    metadata: Mapping[str, str] | None = None,
+    context: Context, pieces: Iterator[Piece], about: About, missing: Missing = "refuse"
 ) -> dict[str, Any]:
-    """Keep the table: the object first, the row last; the dataset as clients see it."""
-    content = to_arrow(table)
-    row = new_row(
-        context, table, len(content), owner=owner, name=name, tags=tags, metadata=metadata
-    )
-    context.storage.put(row["storage_key"], content)
-    with context.database.write() as connection:
-        queries.insert_dataset(connection, row)
-    return _represent(row)
+    """Keep the table; the dataset as clients see it. Raises InvalidTable and TooLarge."""
+    with context.storage.scratch() as scratch:
+        new = _read(context, pieces, about, missing, scratch)
+        add(context, new)
+    return _represent(new.row)
 
 
-def new_row(
-    context: Context,
-    table: Table,
-    size_bytes: int,
-    *,
-    owner: str,
-    name: str | None = None,
-    tags: Sequence[str] = (),
-    metadata: Mapping[str, str] | None = None,
+def create_inline_dataset(
+    context: Context, request: DatasetRequest, owner: str, missing: Missing = "refuse"
 ) -> dict[str, Any]:
-    """The row that makes the table a dataset, once its object is stored under `storage_key`."""
+    """Keep a table that came in JSON; the dataset as clients see it. Raises InvalidTable."""
+    with context.storage.scratch() as scratch:
+        new = read_inline(context, request, owner, scratch, missing=missing)
+        add(context, new)
+    return _represent(new.row)
+
+
+def read_inline(
+    context: Context,
+    request: DatasetRequest,
+    owner: str,
+    scratch: Path,
+    *,
+    above: tuple[str, ...] = (),
+    missing: Missing = "refuse",
+) -> NewDataset:
+    """Read a table that came in JSON; raises InvalidTable with pointers into the body.
+
+    `above` leads to the table from the body's root.
+    """
+    about = About(owner, request.name, request.tags, request.metadata)
+    with pointing(request, *above):
+        pieces = inline_pieces(request, context.settings.max_inline_rows)
+        return _read(context, pieces, about, missing, scratch)
+
+
+def _read(
+    context: Context, pieces: Iterator[Piece], about: About, missing: Missing, scratch: Path
+) -> NewDataset:
+    path = scratch / "table.arrow"
+    read = ingest(pieces, missing, path)
     dataset_id = new_id("ds")
     now = time.time()
-    return {
+    row = {
         "id": dataset_id,
-        "owner": owner,
-        "name": name,
+        "owner": about.owner,
+        "name": about.name,
         "created_at": now,
         "expires_at": expiry(context, now),
-        "n_rows": table.n_rows,
-        "size_bytes": size_bytes,
-        "digest": table.digest(),
-        "columns": table.summary(),
+        "n_rows": read.n_rows,
+        "n_dropped": read.n_dropped,
+        "size_bytes": read.size_bytes,
+        "digest": read.digest,
+        "columns": read.columns,
         "storage_key": f"datasets/{dataset_id}.arrow",
-        "tags": list(tags),
-        "metadata": dict(metadata or {}),
+        "tags": about.tags,
+        "metadata": about.metadata,
     }
+    return NewDataset(row, path)
+
+
+def _nothing_else(_: Connection) -> None:
+    """The dataset alone."""
+
+
+def add(
+    context: Context, new: NewDataset, also: Callable[[Connection], None] = _nothing_else
+) -> None:
+    """Keep the dataset: the object first, the row last. Equal content of one owner is kept once.
+
+    `also` is part of the transaction that inserts the row; where it raises nothing is kept.
+    """
+    if not _add_beside_equal(context, new, also):
+        _add_with_content(context, new, also)
+
+
+def _add_beside_equal(
+    context: Context, new: NewDataset, also: Callable[[Connection], None]
+) -> bool:
+    """Insert a row for content that the store has; False where it has none."""
+    owner, digest = new.row["owner"], new.row["digest"]
+    with context.database.read() as connection:
+        if not queries.has_content(connection, owner, digest):
+            return False
+    with context.database.write() as connection:
+        key = queries.hold_content(connection, owner, digest)
+        if key is None:
+            return False
+        queries.insert_dataset(connection, new.row | {"storage_key": key})
+        also(connection)
+    return True
+
+
+def _add_with_content(
+    context: Context, new: NewDataset, also: Callable[[Connection], None]
+) -> None:
+    own_key = new.row["storage_key"]
+    context.storage.put_file(own_key, new.path)
+    try:
+        with context.database.write() as connection:
+            # Another request may have brought equal content at the same time.
+            key = queries.hold_content(connection, new.row["owner"], new.row["digest"]) or own_key
+            queries.insert_dataset(connection, new.row | {"storage_key": key})
+            also(connection)
+    except BaseException:
+        context.storage.delete(own_key)
+        raise
+    if key != own_key:
+        context.storage.delete(own_key)
 
 
 def find_row(context: Context, dataset_id: str, owner: str) -> Mapping[str, Any]:
@@ -78,6 +168,18 @@ def get_dataset(context: Context, dataset_id: str, owner: str) -> dict[str, Any]
     return _represent(find_row(context, dataset_id, owner))
 
 
+def read_content(context: Context, dataset: Mapping[str, Any], media_type: str) -> Iterator[bytes]:
+    """The table of a dataset's row in the format of the media type, in pieces.
+
+    Raises Gone where the dataset was deleted meanwhile.
+    """
+    try:
+        with context.storage.local(dataset["storage_key"]) as path:
+            yield from content(path, media_type)
+    except (KeyError, FileNotFoundError):
+        raise Gone(f"the dataset {dataset['id']} has been deleted") from None
+
+
 def list_datasets(context: Context, query: ListQuery, owner: str) -> Page:
     """The owner's datasets, newest first."""
     with context.database.read() as connection:
@@ -87,15 +189,18 @@ def list_datasets(context: Context, query: ListQuery, owner: str) -> Page:
 
 def delete_dataset(context: Context, dataset_id: str, owner: str) -> None:
     """Forget the dataset; raises NotFound, Gone, and Conflict while a fit needs it."""
-    row = find_row(context, dataset_id, owner)
+    key = find_row(context, dataset_id, owner)["storage_key"]
     with context.database.write() as connection:
+        queries.hold_datasets_of(connection, key)
         if not queries.hold_dataset(connection, dataset_id):
             raise Gone(f"the dataset {dataset_id} has been deleted")
         needed = queries.count_unfinished_fits(connection, dataset_id)
         if needed:
             raise Conflict(f"{needed} queued or running fits need the dataset {dataset_id}")
         queries.mark_dataset_deleted(connection, dataset_id, time.time())
-    context.storage.delete(row["storage_key"])
+        unused = queries.unused_keys(connection, [key])
+    for unused_key in unused:
+        context.storage.delete(unused_key)
 
 
 def _represent(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,6 +211,7 @@ def _represent(row: Mapping[str, Any]) -> dict[str, Any]:
         "created_at": rfc3339(row["created_at"]),
         "expires_at": rfc3339(row["expires_at"]),
         "n_rows": row["n_rows"],
+        "n_dropped": row["n_dropped"],
         "size_bytes": row["size_bytes"],
         "digest": row["digest"],
         "columns": row["columns"],

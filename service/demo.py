@@ -10,7 +10,6 @@ from typing import Any, TextIO
 
 import httpx
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -22,20 +21,16 @@ _LR = 0.01
 _STEPS = 7_000
 _READY_LINE = "Thalweg serves on "
 
-Float32Array = NDArray[np.float32]
-
-
-def notebook_data(n: int = 100, seed: int = 42) -> tuple[Float32Array, Float32Array]:
-    """x uniform in [-1, 1] and y = 3 + 2x + noise uniform in [0, 1], each (n,) float32.
-
-    The very numbers of `torch.manual_seed(seed)`: the same Mersenne Twister, and like torch
-    24 bits of each draw for one float32.
-    """
-    twister = np.random.RandomState(seed)
-    draws = twister.randint(0, 2**32, size=2 * n, dtype=np.uint64)
-    uniform = ((draws & np.uint64(2**24 - 1)) * 2.0**-24).astype(np.float32)
-    x = uniform[:n] * np.float32(2) - np.float32(1)
-    return x, np.float32(3) + np.float32(2) * x + uniform[n:]
+# The notebook's own draw of 100 points on y = 3 + 2x, with noise from 0 to 1.
+NOTEBOOK: dict[str, Any] = {
+    "kind": "linear",
+    "n": 100,
+    "seed": 42,
+    "x": {"uniform": [-1, 1]},
+    "coef": [2],
+    "intercept": 3,
+    "noise": {"uniform": [0, 1]},
+}
 
 
 def run_demo(out_dir: Path, console: Console) -> None:
@@ -49,7 +44,7 @@ def run_demo(out_dir: Path, console: Console) -> None:
         with _service(Path(data_dir)) as url, httpx.Client(base_url=url, timeout=60) as client:
             console.print(f"It serves on {url}")
             fit = _fit_notebook(client, console)
-            _report(fit, console)
+            _report(fit, _columns(client, fit), console)
             _save_pictures(client, fit, out_dir, console)
 
 
@@ -80,10 +75,9 @@ def _url(process: "subprocess.Popen[str]", messages: TextIO) -> str:
 
 
 def _fit_notebook(client: httpx.Client, console: Console) -> dict[str, Any]:
-    x, y = notebook_data()
-    columns = {"x": x.tolist(), "y": y.tolist()}
-    dataset = _json(client.post("/v1/datasets", json={"name": "notebook", "columns": columns}))
-    console.print(f"Posted {dataset['n_rows']} rows as {dataset['id']}")
+    body = {"name": "notebook", "generator": NOTEBOOK}
+    dataset = _json(client.post("/v1/datasets", json=body))
+    console.print(f"Drew {dataset['n_rows']} rows as {dataset['id']}, {dataset['digest']}")
     spec = {
         "dataset": dataset["id"],
         "target": "y",
@@ -116,10 +110,16 @@ def _json(response: httpx.Response) -> dict[str, Any]:
     return answer
 
 
-def _report(fit: dict[str, Any], console: Console) -> None:
-    x, y = notebook_data()
-    design = np.column_stack([np.ones(len(x)), x.astype(np.float64)])
-    best, *_ = np.linalg.lstsq(design, y.astype(np.float64))
+def _columns(client: httpx.Client, fit: dict[str, Any]) -> dict[str, Any]:
+    url = f"/v1/datasets/{fit['dataset']['id']}/content"
+    columns: dict[str, Any] = _json(client.get(url, headers={"Accept": "application/json"}))
+    return {name: np.array(values) for name, values in columns["columns"].items()}
+
+
+def _report(fit: dict[str, Any], columns: dict[str, Any], console: Console) -> None:
+    x, y = columns["x"], columns["y"]
+    design = np.column_stack([np.ones(len(x)), x])
+    best, *_ = np.linalg.lstsq(design, y)
     best_loss = float(np.mean((design @ best - y) ** 2))
     table = Table("", "w0 (intercept)", "w1 (slope)", "loss", title="The notebook's line")
     fitted = fit["coefficients"]

@@ -16,9 +16,10 @@ from typing import Any, Literal
 import structlog
 
 from service.context import Context
+from service.database import Connection
 from service.database import datasets as dataset_queries
 from service.database import fits as queries
-from service.datasets import find_row, new_row
+from service.datasets import add, find_row, read_inline
 from service.errors import Conflict, Gone, NotFound, Place, QueueFull
 from service.ids import new_id
 from service.queue import BROKER_ERRORS
@@ -27,7 +28,6 @@ from service.resolution import resolve
 from service.retention import expiry, has_expired
 from service.schemas.fits import FitRequest
 from service.schemas.lists import ListQuery, Page
-from service.tables import from_columns, to_arrow
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +47,8 @@ class Claim:
     attempt: int
     spec: dict[str, Any]
     dataset_digest: str
+    columns: list[dict[str, Any]]
+    n_rows: int
     storage_key: str
     created_at: float
     started_at: float
@@ -60,17 +62,52 @@ def submit(
 
     Raises InvalidInput, NotFound or Gone for the dataset, and QueueFull.
     """
-    dataset, content = _dataset_row(context, request, owner)
-    spec = resolve(request, dataset, context.settings)
-    if content is not None:
-        context.storage.put(dataset["storage_key"], content)
+    insert = _insert_on_stored if isinstance(request.dataset, str) else _insert_on_inline
+    row, dataset = insert(context, request, owner, traceparent)
+    _wake(context, [row["id"]])
+    return fit_body({**row, "digest": dataset["digest"], "n_rows": dataset["n_rows"]})
+
+
+def _insert_on_stored(
+    context: Context, request: FitRequest, owner: str, traceparent: str | None
+) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """Queue a fit on the dataset that the request names; both rows."""
+    try:
+        dataset = find_row(context, str(request.dataset), owner)
+    except (NotFound, Gone) as error:
+        place = Place(error.code, error.detail, "/dataset")
+        raise type(error)(error.detail, places=[place]) from None
+    row = _fit_row(context, request, dataset, traceparent)
+    with context.database.write() as connection:
+        if not dataset_queries.hold_dataset(connection, dataset["id"]):
+            raise Gone(f"the dataset {dataset['id']} has been deleted")
+        _insert(context, connection, row)
+    return row, dataset
+
+
+def _insert_on_inline(
+    context: Context, request: FitRequest, owner: str, traceparent: str | None
+) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """Queue a fit together with the dataset that the request holds; both rows."""
+    if isinstance(request.dataset, str):
+        raise TypeError("the request names a dataset")
+    with context.storage.scratch() as scratch:
+        new = read_inline(context, request.dataset, owner, scratch, above=("dataset",))
+        row = _fit_row(context, request, new.row, traceparent)
+        add(context, new, also=lambda connection: _insert(context, connection, row))
+    return row, new.row
+
+
+def _fit_row(
+    context: Context, request: FitRequest, dataset: Mapping[str, Any], traceparent: str | None
+) -> dict[str, Any]:
     now = time.time()
-    row = {
+    return {
         "id": new_id("fit"),
-        "owner": owner,
+        "owner": dataset["owner"],
         "status": "queued",
         "dataset_id": dataset["id"],
-        "spec": spec,
+        "spec": resolve(request, dataset, context.settings),
         "created_at": now,
         "expires_at": None,
         "attempt": 1,
@@ -80,43 +117,12 @@ def submit(
         "tags": request.tags,
         "metadata": request.metadata,
     }
-    with context.database.write() as connection:
-        if queries.count_queued(connection) >= context.settings.max_queued_fits:
-            raise QueueFull("too many fits wait already; try again later")
-        if content is not None:
-            dataset_queries.insert_dataset(connection, dataset)
-        elif not dataset_queries.hold_dataset(connection, dataset["id"]):
-            raise Gone(f"the dataset {dataset['id']} has been deleted")
-        queries.insert_fits(connection, [row])
-    _wake(context, [row["id"]])
-    return fit_body({**row, "digest": dataset["digest"], "n_rows": dataset["n_rows"]})
 
 
-def _dataset_row(
-    context: Context, request: FitRequest, owner: str
-) -> tuple[Mapping[str, Any], bytes | None]:
-    """The row of the dataset that the request names; or of the one that it holds, and its bytes."""
-    if isinstance(request.dataset, str):
-        try:
-            return find_row(context, request.dataset, owner), None
-        except (NotFound, Gone) as error:
-            place = Place(error.code, error.detail, "/dataset")
-            raise type(error)(error.detail, places=[place]) from None
-    given = request.dataset
-    table = from_columns(
-        given.columns, pointer="/dataset/columns", most_rows=context.settings.max_inline_rows
-    )
-    content = to_arrow(table)
-    row = new_row(
-        context,
-        table,
-        len(content),
-        owner=owner,
-        name=given.name,
-        tags=given.tags,
-        metadata=given.metadata,
-    )
-    return row, content
+def _insert(context: Context, connection: Connection, row: Mapping[str, Any]) -> None:
+    if queries.count_queued(connection) >= context.settings.max_queued_fits:
+        raise QueueFull("too many fits wait already; try again later")
+    queries.insert_fits(connection, [row])
 
 
 def _wake(context: Context, ids: Sequence[str]) -> None:
@@ -207,6 +213,8 @@ def claim(context: Context, fit_id: str, worker: str) -> Claim | None:
         attempt=row.attempt,
         spec=row.spec,
         dataset_digest=row.digest,
+        columns=row.columns,
+        n_rows=row.n_rows,
         storage_key=row.storage_key,
         created_at=row.created_at,
         started_at=row.started_at,

@@ -22,7 +22,9 @@ def plot_kinds(fit: dict[str, Any]) -> list[str]:
         return []
     kinds = ["loss"]
     spec = fit["spec"]
-    if len(spec["features"]) == 1 and isinstance(spec["target"], str):
+    # A category's coefficients have other names than its column.
+    drawn = fit["coefficients"] is not None and set(spec["features"]) <= set(fit["coefficients"])
+    if drawn and len(spec["features"]) == 1 and isinstance(spec["target"], str):
         kinds.append("fit")
     return kinds
 

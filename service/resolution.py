@@ -2,12 +2,17 @@
 
 import difflib
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.errors import InvalidInput, Place
+from service.pointers import pointer
 from service.schemas.fits import FitRequest, GivenInit
 from service.settings import Settings
+from service.tables.encoding import encode
+
+Columns = Mapping[str, Mapping[str, Any]]
 
 
 def resolve(request: FitRequest, dataset: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
@@ -15,14 +20,19 @@ def resolve(request: FitRequest, dataset: Mapping[str, Any], settings: Settings)
 
     `dataset` is the dataset's row. Raises InvalidInput with a pointer to each thing to mend.
     """
-    names = [column["name"] for column in dataset["columns"]]
-    features = request.features or [name for name in names if name not in request.targets]
+    columns = {column["name"]: column for column in dataset["columns"]}
+    taken = {*request.targets, request.sample_weight}
+    features = request.features or [name for name in columns if name not in taken]
     places = [
-        *_column_places(request, names),
+        *_column_places(request, columns),
         *_length_places(request, dataset["n_rows"], settings),
     ]
     if not places:
-        places = _model_places(request, len(features), len(request.targets), settings)
+        encoded = encode(features, dataset["columns"])
+        places = [
+            *_label_places(request, [feature.label for feature in encoded]),
+            *_model_places(request, len(encoded), len(request.targets), settings),
+        ]
     if places:
         raise InvalidInput(places[0].detail, places=places)
     spec = request.model_dump(mode="json")
@@ -31,31 +41,70 @@ def resolve(request: FitRequest, dataset: Mapping[str, Any], settings: Settings)
     return spec
 
 
-def _column_places(request: FitRequest, names: Sequence[str]) -> list[Place]:
-    several = not isinstance(request.target, str)
-    named = [
-        (f"/target/{i}" if several else "/target", name) for i, name in enumerate(request.targets)
-    ]
-    features = [(f"/features/{i}", name) for i, name in enumerate(request.features or ())]
+def _column_places(request: FitRequest, columns: Columns) -> list[Place]:
+    named = _named(request)
     places = [
-        Place("unknown_column", _unknown(name, names), pointer)
-        for pointer, name in (*named, *features)
-        if name not in names
+        Place("unknown_column", _unknown(name, list(columns)), where)
+        for where, name in named
+        if name not in columns
     ]
     seen: set[str] = set()
-    for pointer, name in (*named, *features):
+    for where, name in named:
         if name in seen:
-            places.append(Place("column_used_twice", f"{name!r} is named before", pointer))
+            places.append(Place("column_used_twice", f"{name!r} is named before", where))
         seen.add(name)
-    features_used = request.features or [n for n in names if n not in request.targets]
-    if request.model.bias and "intercept" in features_used:
+    if request.features is None and set(columns) <= seen:
+        places.append(Place("no_features", "no column is left as a feature", "/target"))
+    if not places:
+        places = [*_target_places(request, columns), *_sample_weight_places(request, columns)]
+    return places
+
+
+def _named(request: FitRequest) -> list[tuple[str, str]]:
+    """Every column that the request names, with the pointer to where."""
+    if isinstance(request.target, str):
+        named = [("/target", request.target)]
+    else:
+        named = [(pointer("target", i), name) for i, name in enumerate(request.target)]
+    if request.sample_weight is not None:
+        named.append(("/sample_weight", request.sample_weight))
+    features = request.features or ()
+    return [*named, *((pointer("features", i), name) for i, name in enumerate(features))]
+
+
+def _target_places(request: FitRequest, columns: Columns) -> list[Place]:
+    return [
+        Place("not_numbers", f"{name!r} is a category, and the model needs numbers", where)
+        for where, name in _named(request)
+        if name in request.targets and columns[name]["type"] != "number"
+    ]
+
+
+def _sample_weight_places(request: FitRequest, columns: Columns) -> list[Place]:
+    if request.sample_weight is None:
+        return []
+    column = columns[request.sample_weight]
+    if column["type"] != "number":
+        detail = f"{request.sample_weight!r} is a category; a weight is a number"
+        return [Place("not_numbers", detail, "/sample_weight")]
+    if column["min"] < 0 or column["max"] == 0:
+        detail = "weights are 0 or more, and not all 0"
+        return [Place("unusable_weights", detail, "/sample_weight")]
+    return []
+
+
+def _label_places(request: FitRequest, labels: Sequence[str]) -> list[Place]:
+    """What would give two coefficients one name."""
+    if request.model.bias and "intercept" in labels:
         detail = (
             "a feature named 'intercept' would hide the model's own; rename it or drop the bias"
         )
-        places.append(Place("reserved_name", detail, "/features"))
-    if request.features is None and set(names) <= set(request.targets):
-        places.append(Place("no_features", "no column is left as a feature", "/target"))
-    return places
+        return [Place("reserved_name", detail, "/features")]
+    twice = next((label for label, n in Counter(labels).items() if n > 1), None)
+    if twice is not None:
+        detail = f"a column and a category's indicator are both named {twice!r}"
+        return [Place("ambiguous_feature", detail, "/features")]
+    return []
 
 
 def _unknown(name: str, names: Sequence[str]) -> str:
@@ -105,14 +154,13 @@ def _model_places(
 def _weight_places(
     given: Mapping[str, Sequence[Any]], expected: Mapping[str, tuple[int, ...]]
 ) -> list[Place]:
-    pointer = "/init/weights"
     places = [
-        Place("required", f"{name!r} of shape {_shown(shape)} is missing", pointer)
+        Place("required", f"{name!r} of shape {_shown(shape)} is missing", "/init/weights")
         for name, shape in expected.items()
         if name not in given
     ]
     for name, values in given.items():
-        place = f"{pointer}/" + name.replace("~", "~0").replace("/", "~1")
+        place = pointer("init", "weights", name)
         if name not in expected:
             known = ", ".join(map(repr, expected))
             places.append(Place("unknown_field", f"the model has {known}, no {name!r}", place))

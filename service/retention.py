@@ -11,6 +11,7 @@ from service.database import fits as fit_queries
 log = structlog.get_logger(__name__)
 
 _AT_ONCE = 100
+_SCRATCH_SECONDS = 24 * 3600.0
 
 
 def expiry(context: Context, created_at: float) -> float | None:
@@ -33,5 +34,6 @@ def forget_expired(context: Context, now: float) -> None:
         context.storage.delete(storage_key)
     for fit_id in fits:
         context.storage.delete_below(f"fits/{fit_id}")
+    context.storage.forget_scratch(now - _SCRATCH_SECONDS)
     if datasets or fits:
         log.info("expired", datasets=len(datasets), fits=len(fits))

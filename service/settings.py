@@ -40,6 +40,11 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(
         default=2 * 1024**3, ge=1, description="Largest body that is read; past it 413."
     )
+    max_json_bytes: int = Field(
+        default=256 * 1024**2,
+        ge=1,
+        description="Largest JSON body, for it is held in memory; past it 413.",
+    )
     max_inline_rows: int = Field(
         default=1_000_000,
         ge=1,

@@ -2,14 +2,16 @@
 
 import contextlib
 import os
-import secrets
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from service.errors import Unavailable
 
-_PARTIAL = ".partial-"
+_SCRATCH = ".scratch"
 
 
 class ObjectStore(Protocol):
@@ -18,14 +20,26 @@ class ObjectStore(Protocol):
     def put(self, key: str, content: bytes) -> None:
         """Write the whole object, durably, over any older one."""
 
+    def put_file(self, key: str, path: Path) -> None:
+        """Take the file, from a scratch directory of this store, as the whole object."""
+
     def get(self, key: str) -> bytes:
         """The object's bytes; KeyError where there is none."""
+
+    def local(self, key: str) -> AbstractContextManager[Path]:
+        """A file with the object's bytes, to be read within the block; KeyError."""
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """An empty directory for what is being made; gone at the end of the block."""
 
     def delete(self, key: str) -> None:
         """Forget the object; nothing happens where there is none."""
 
     def delete_below(self, prefix: str) -> None:
         """Forget every object whose key begins with `prefix` and `/`."""
+
+    def forget_scratch(self, before: float) -> None:
+        """Remove what processes that were killed left in scratch; `before` is in epoch seconds."""
 
     def check(self) -> None:
         """Raise Unavailable where nothing can be written."""
@@ -39,19 +53,19 @@ class LocalStore:
 
     def put(self, key: str, content: bytes) -> None:
         """Write beside the place, flush, then rename: readers see all of it or nothing."""
+        with self.scratch() as scratch:
+            path = scratch / "object"
+            path.write_bytes(content)
+            self.put_file(key, path)
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Flush, then rename: readers see all of it or nothing."""
         place = self._place(key)
         place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_name(f"{_PARTIAL}{secrets.token_hex(8)}")
-        try:
-            with partial.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(place)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        _sync_directory(place.parent)
+        _sync(path)
+        path.replace(place)
+        # Without this the new name itself can be lost with the power.
+        _sync(place.parent)
 
     def get(self, key: str) -> bytes:
         """The object's bytes; KeyError where there is none."""
@@ -59,6 +73,22 @@ class LocalStore:
             return self._place(key).read_bytes()
         except FileNotFoundError:
             raise KeyError(key) from None
+
+    @contextmanager
+    def local(self, key: str) -> Iterator[Path]:
+        """The object's own file; KeyError where there is none."""
+        place = self._place(key)
+        if not place.exists():
+            raise KeyError(key)
+        yield place
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A directory on the same disk as the objects, so that a rename moves a file in."""
+        above = self._root / _SCRATCH
+        above.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=above) as directory:
+            yield Path(directory)
 
     def delete(self, key: str) -> None:
         """Forget the object; nothing happens where there is none."""
@@ -68,6 +98,14 @@ class LocalStore:
         """Forget every object whose key begins with `prefix` and `/`."""
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self._place(prefix))
+
+    def forget_scratch(self, before: float) -> None:
+        """Remove what processes that were killed left in scratch; `before` is in epoch seconds."""
+        for directory in (self._root / _SCRATCH).glob("*"):
+            # It may be gone by now: its process ends, or another one sweeps as well.
+            with contextlib.suppress(FileNotFoundError):
+                if directory.stat().st_mtime < before:
+                    shutil.rmtree(directory)
 
     def check(self) -> None:
         """Raise Unavailable where nothing can be written."""
@@ -85,9 +123,8 @@ class LocalStore:
         return place
 
 
-def _sync_directory(directory: Path) -> None:
-    # Without this the new name itself can be lost with the power.
-    descriptor = os.open(directory, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -17,14 +17,17 @@ from service.schemas.plots import PlotFormat, PlotOptions
 
 Arrays = Mapping[str, NDArray[Any]]
 
-_MOST_DRAWN_POINTS = 20_000
+MOST_DRAWN_POINTS = 20_000
 # A loss that falls by more than this factor is read off a logarithmic axis.
 _LOG_FROM_RATIO = 20.0
 
 
 @dataclass(frozen=True)
 class PlotInput:
-    """What pictures are drawn from: `x` and `y` are (n,) where the fit has one of each."""
+    """What pictures are drawn from.
+
+    `x` and `y` are (n,) float64, empty but for the kinds in `DRAWN_WITH_DATA`.
+    """
 
     spec: Mapping[str, Any]
     stop_reason: str
@@ -108,11 +111,13 @@ def _name(name: str) -> str:
 
 def _thin(*arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     n = len(arrays[0])
-    if n <= _MOST_DRAWN_POINTS:
+    if n <= MOST_DRAWN_POINTS:
         return arrays
-    kept = np.linspace(0, n - 1, _MOST_DRAWN_POINTS).round().astype(np.int64)
+    kept = np.linspace(0, n - 1, MOST_DRAWN_POINTS).round().astype(np.int64)
     return tuple(array[kept] for array in arrays)
 
 
 # One entry a kind; `service.plots.plot_kinds` says which fits it suits.
 PLOTS: dict[str, Callable[[Axes, PlotInput], None]] = {"loss": draw_loss, "fit": draw_fit}
+
+DRAWN_WITH_DATA = frozenset({"fit"})

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import safetensors.numpy
 import structlog
 
@@ -10,8 +11,8 @@ from service.context import Context
 from service.lifecycle import fit_row
 from service.plots import Plot
 from service.schemas.plots import PlotFormat, PlotOptions
-from workers.inputs import load_table
-from workers.plots import PLOTS, PlotInput, render
+from workers.inputs import sample_columns
+from workers.plots import DRAWN_WITH_DATA, MOST_DRAWN_POINTS, PLOTS, PlotInput, render
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +29,7 @@ def draw_plot(
     """Draw the picture and put it into the object store; the ticket's stream says how it went."""
     try:
         plot = Plot(kind, plot_format, PlotOptions.model_validate(options))
-        picture = render(PLOTS[kind], _load(context, fit_id), plot_format, plot.options)
+        picture = render(PLOTS[kind], _load(context, fit_id, kind), plot_format, plot.options)
         context.storage.put(plot.key(fit_id), picture)
     except KeyError as error:
         context.events.publish(ticket, "gone", {"message": f"{error.args[0]} is no longer kept"})
@@ -40,19 +41,23 @@ def draw_plot(
         context.events.publish(ticket, "drawn", {})
 
 
-def _load(context: Context, fit_id: str) -> PlotInput:
+def _load(context: Context, fit_id: str, kind: str) -> PlotInput:
     fit = fit_row(context, fit_id)
     spec = fit["spec"]
-    arrays = {
-        name: safetensors.numpy.load(load_artifact(context, fit_id, name))
+    history, weights, initial_weights = (
+        safetensors.numpy.load(load_artifact(context, fit_id, name))
         for name in ("history", "weights", "initial_weights")
-    }
-    table = load_table(context, fit["storage_key"])
-    target = spec["target"]
+    )
+    x = y = np.empty(0)
+    if kind in DRAWN_WITH_DATA:
+        names = [spec["features"][0], spec["target"]]
+        x, y = sample_columns(context, fit["storage_key"], names, MOST_DRAWN_POINTS)
     return PlotInput(
         spec=spec,
         stop_reason=fit["stop_reason"],
-        **arrays,
-        x=table.matrix(spec["features"][:1])[:, 0],
-        y=table.matrix([target if isinstance(target, str) else target[0]])[:, 0],
+        history=history,
+        weights=weights,
+        initial_weights=initial_weights,
+        x=x,
+        y=y,
     )

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.lifecycle import Claim
-from workers.engine import Data, History, Progress, Result
+from service.tables.encoding import encode
+from workers.engine import Data, History, Progress, Result, RowSource, blocks
 from workers.fingerprint import fingerprint
-from workers.metrics import regression_metrics
+from workers.metrics import RegressionMetrics
 
 _MOST_POINTS = 1_000
 _MOST_SHOWN_WEIGHTS = 10_000
@@ -31,13 +32,13 @@ def history_arrays(history: History) -> Arrays:
     }
 
 
-def describe_result(claim: Claim, data: Data, result: Result) -> dict[str, Any]:
+def describe_result(claim: Claim, data: Data | RowSource, result: Result) -> dict[str, Any]:
     """What the fit's row keeps: weights, coefficients, losses, metrics, where they came from."""
     n_parameters = sum(array.size for array in result.weights.values())
     seconds = result.compute_seconds
     return {
         "weights": _shown_weights(result.weights, n_parameters),
-        "coefficients": _coefficients(claim.spec, result.weights),
+        "coefficients": _coefficients(claim, result.weights),
         "final_loss": finite(result.final_loss),
         "loss_history": thin(result.history),
         "metrics": {"train": _metrics(data, result.weights), "validation": None},
@@ -76,18 +77,17 @@ def _shown_weights(weights: Mapping[str, NDArray[Any]], n_parameters: int) -> An
     return {name: array.tolist() for name, array in weights.items()}
 
 
-def _coefficients(spec: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> Any:
-    """By feature name; by target first where there are several."""
-    target = spec["target"]
+def _coefficients(claim: Claim, weights: Mapping[str, NDArray[Any]]) -> Any:
+    """By feature's label; by target first where there are several."""
+    labels = [feature.label for feature in encode(claim.spec["features"], claim.columns)]
+    target = claim.spec["target"]
     targets = [target] if isinstance(target, str) else target
-    named = [_named_row(spec["features"], weights, i) for i in range(len(targets))]
+    named = [_named_row(labels, weights, i) for i in range(len(targets))]
     return named[0] if isinstance(target, str) else dict(zip(targets, named, strict=True))
 
 
-def _named_row(
-    features: list[str], weights: Mapping[str, NDArray[Any]], i: int
-) -> dict[str, float]:
-    named = dict(zip(features, weights["weight"][i].tolist(), strict=True))
+def _named_row(labels: list[str], weights: Mapping[str, NDArray[Any]], i: int) -> dict[str, float]:
+    named = dict(zip(labels, weights["weight"][i].tolist(), strict=True))
     if "bias" not in weights:
         return named
     return {"intercept": float(weights["bias"][i]), **named}
@@ -99,10 +99,14 @@ def predict(x: NDArray[np.float64], weights: Mapping[str, NDArray[Any]]) -> NDAr
     return predicted + weights["bias"] if "bias" in weights else predicted
 
 
-def _metrics(data: Data, weights: Mapping[str, NDArray[Any]]) -> dict[str, float | None]:
+def _metrics(
+    data: Data | RowSource, weights: Mapping[str, NDArray[Any]]
+) -> dict[str, float | None]:
+    metrics = RegressionMetrics()
     with np.errstate(over="ignore", invalid="ignore"):
-        predicted = predict(data.x, weights)
-        return {k: finite(v) for k, v in regression_metrics(data.y, predicted).items()}
+        for _, block in blocks(data):
+            metrics.add(block.y, predict(block.x, weights))
+        return {k: finite(v) for k, v in metrics.result().items()}
 
 
 def progress_of(progress: Progress, elapsed_seconds: float) -> dict[str, Any]:

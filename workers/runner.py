@@ -13,10 +13,10 @@ from service.context import Context
 from service.lifecycle import Claim
 from workers import engine
 from workers.draining import draining
-from workers.engine import Data, Progress, Result, Specification, SpecificationError, fit
+from workers.engine import Data, Progress, Result, RowSource, Specification, SpecificationError, fit
 from workers.heartbeat import Heartbeat
-from workers.inputs import load_data
-from workers.metrics import regression_metrics
+from workers.inputs import opened_data
+from workers.metrics import RegressionMetrics
 from workers.recording import describe_divergence, describe_result, history_arrays, progress_of
 
 log = structlog.get_logger(__name__)
@@ -27,7 +27,7 @@ WORKER = f"{socket.gethostname()}-{os.getpid()}"
 def warm_up() -> None:
     """Load and compile all that a first fit would otherwise wait for."""
     engine.warm_up()
-    regression_metrics(np.zeros((2, 1)), np.ones((2, 1)))
+    RegressionMetrics().add(np.zeros((2, 1)), np.ones((2, 1)))
 
 
 def run_fit(context: Context, fit_id: str) -> None:
@@ -55,21 +55,22 @@ def run_fit(context: Context, fit_id: str) -> None:
 
 def _compute(context: Context, claim: Claim) -> None:
     began = time.perf_counter()
-    data = load_data(context, claim)
     spec = Specification.from_mapping(claim.spec)
-    data_seconds = time.perf_counter() - began
-    with Heartbeat(context, claim) as heartbeat:
-        result = _fit(spec, data, heartbeat)
-    if heartbeat.lost:
-        log.warning("claim_lost")
-    elif result.status == "interrupted":
-        lifecycle.requeue(context, claim)
-        log.info("fit_requeued", step=result.n_steps)
-    else:
-        _record(context, claim, data, result, data_seconds)
+    with opened_data(context, claim) as data:
+        data_seconds = time.perf_counter() - began
+        # The metrics of a large table take a while too.
+        with Heartbeat(context, claim) as heartbeat:
+            result = _fit(spec, data, heartbeat)
+            if heartbeat.lost:
+                log.warning("claim_lost")
+            elif result.status == "interrupted":
+                lifecycle.requeue(context, claim)
+                log.info("fit_requeued", step=result.n_steps)
+            else:
+                _record(context, claim, data, result, data_seconds)
 
 
-def _fit(spec: Specification, data: Data, heartbeat: Heartbeat) -> Result:
+def _fit(spec: Specification, data: Data | RowSource, heartbeat: Heartbeat) -> Result:
     began = time.monotonic()
 
     def show(progress: Progress) -> None:
@@ -82,7 +83,11 @@ def _fit(spec: Specification, data: Data, heartbeat: Heartbeat) -> Result:
 
 
 def _record(
-    context: Context, claim: Claim, data: Data, result: Result, data_seconds: float
+    context: Context,
+    claim: Claim,
+    data: Data | RowSource,
+    result: Result,
+    data_seconds: float,
 ) -> None:
     """The artifacts first, the row last."""
     began = time.perf_counter()

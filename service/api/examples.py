@@ -4,6 +4,7 @@ DATASET_COLUMNS = {
     "name": "five points",
     "columns": {"x": [-1, -0.5, 0, 0.5, 1], "y": [1.1, 2.2, 2.9, 4.1, 5.0]},
 }
+NDJSON_UPLOAD = '{"x": -1, "y": 1.1}\n{"x": 0, "y": 2.9}\n{"x": 1, "y": 5.0}\n'
 CSV_UPLOAD = "x,y\n-1,1.1\n0,2.9\n1,5.0\n"
 FIT = {
     "dataset": {"columns": DATASET_COLUMNS["columns"]},

@@ -48,6 +48,15 @@ _STATUS = {
 }
 
 
+BINARY: Mapping[str, Any] = {"type": "string", "format": "binary"}
+FILE_PART: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"file": BINARY},
+    "required": ["file"],
+    "additionalProperties": False,
+}
+
+
 @dataclass(frozen=True)
 class Content:
     """A body of one media type: a model, or text or bytes where there is none."""
@@ -55,6 +64,7 @@ class Content:
     media_type: str = "application/json"
     model: type[BaseModel] | None = None
     example: Any = None
+    schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -171,9 +181,11 @@ def _contents(contents: tuple[Content, ...]) -> dict[str, Any]:
 
 
 def _content(content: Content) -> dict[str, Any]:
-    schema = {"$ref": _REF.format(model=content.model.__name__)} if content.model else {}
+    schema = content.schema or {"type": "string"}
+    if content.model:
+        schema = {"$ref": _REF.format(model=content.model.__name__)}
     example = {} if content.example is None else {"example": content.example}
-    return {"schema": schema or {"type": "string"}, **example}
+    return {"schema": dict(schema), **example}
 
 
 def _path_parameters(path: str, described: Operation) -> list[dict[str, Any]]:

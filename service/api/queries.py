@@ -1,7 +1,7 @@
 """The query parameters of each operation."""
 
 import re
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from flask import request
 from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, WithJsonSchema
@@ -43,14 +43,20 @@ class NoParameters(Schema):
 
 
 class UploadParameters(Schema):
-    """How a CSV upload is read."""
+    """How an uploaded table is read."""
 
     name: Name | None = Field(default=None, description="The dataset's name.")
     delimiter: Annotated[str, StringConstraints(pattern=r"^[!-~ \t]$")] = Field(
-        default=",", description="One character between fields."
+        default=",", description="CSV: the one character between fields."
     )
     header: bool = Field(
-        default=True, description="Whether the first row names the columns; else `0`, `1`, …."
+        default=True,
+        description="CSV: whether the first row names the columns; else they are `0`, `1`, ….",
+    )
+    missing: Literal["refuse", "drop"] = Field(
+        default="refuse",
+        description="What becomes of rows with a missing or non-finite value; "
+        "`n_dropped` says how many were dropped.",
     )
 
 

@@ -5,6 +5,7 @@ from typing import TypeVar
 from flask import Request, current_app, request
 from pydantic import BaseModel
 
+from service.api.bodies import Body
 from service.api.validation import parse_json
 from service.context import Context
 from service.errors import InvalidInput, Place, UnsupportedMediaType
@@ -27,20 +28,17 @@ def owner() -> str:
 
 
 def refuse_other_types(*accepted: str) -> None:
-    """Raise UnsupportedMediaType where the body is of none of these types, or encoded."""
+    """Raise UnsupportedMediaType where the body is of none of these types."""
     if request.mimetype not in accepted:
         named = ", ".join(accepted)
         got = request.mimetype or "none"
         raise UnsupportedMediaType(f"the Content-Type is {got!r}; accepted: {named}")
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding != "identity":
-        raise UnsupportedMediaType(f"the Content-Encoding {encoding!r} is not supported")
 
 
 def json_body(model: type[Model]) -> Model:
     """The JSON body as the model."""
     refuse_other_types("application/json")
-    return parse_json(model, request.get_data(cache=False))
+    return parse_json(model, Body(context().settings.max_json_bytes).read_all())
 
 
 def query_arguments(of: Request) -> dict[str, str]:

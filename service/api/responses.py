@@ -1,7 +1,7 @@
 """What a view answers with."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -33,6 +33,24 @@ def artifact(content: bytes, media_type: str, file_name: str) -> Response:
     answer.headers["Content-Disposition"] = f'inline; filename="{file_name}"'
     answer.make_conditional(request, accept_ranges=True, complete_length=len(content))
     return answer
+
+
+def streamed(pieces: Iterator[bytes], media_type: str, file_name: str, tag: str) -> Response:
+    """Bytes that never change, sent as they are made; one form of several."""
+    # The first piece is made here, so that what fails at once has an answer of its own.
+    first = next(pieces, b"")
+    answer = Response(_resume(first, pieces), content_type=media_type)
+    answer.set_etag(tag)
+    answer.headers["Cache-Control"] = "private, max-age=31536000, immutable"
+    answer.headers["Content-Disposition"] = f'attachment; filename="{file_name}"'
+    answer.vary.add("Accept")
+    answer.make_conditional(request)
+    return answer
+
+
+def _resume(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
 
 
 def _tag(content: bytes) -> str:

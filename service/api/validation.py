@@ -8,6 +8,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from service.errors import InvalidInput, Malformed, Place
+from service.pointers import pointer
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -68,7 +69,7 @@ def _place(model: type[BaseModel], one: Mapping[str, Any], sent: Any) -> Place:
         detail = _unknown(model, path)
     elif code == "required":
         detail = f"the field {path[-1]!r} is required"
-    return Place(code, detail, _pointer(path))
+    return Place(code, detail, pointer(*path))
 
 
 def _real_path(loc: Sequence[str | int], sent: Any, *, keep_last: bool) -> list[str | int]:
@@ -84,11 +85,6 @@ def _real_path(loc: Sequence[str | int], sent: Any, *, keep_last: bool) -> list[
         elif keep_last and i == len(loc) - 1:
             path.append(part)
     return path
-
-
-def _pointer(path: Sequence[str | int]) -> str:
-    tokens = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
-    return "".join(f"/{token}" for token in tokens)
 
 
 def _unknown(model: type[BaseModel], path: Sequence[str | int]) -> str:

@@ -15,6 +15,17 @@ UNFINISHED = ("queued", "running", "cancelling")
 _ONE_OF_OWNER = select(datasets).where(
     datasets.c.id == bindparam("dataset_id"), datasets.c.owner == bindparam("its_owner")
 )
+_CONTENT = (
+    select(datasets.c.storage_key)
+    .where(
+        datasets.c.owner == bindparam("its_owner"),
+        datasets.c.digest == bindparam("its_digest"),
+        datasets.c.deleted_at.is_(None),
+    )
+    .order_by(datasets.c.id)
+    .limit(1)
+)
+_HOLD_CONTENT = _CONTENT.with_for_update()
 _HOLD = (
     select(datasets.c.deleted_at).where(datasets.c.id == bindparam("dataset_id")).with_for_update()
 )
@@ -38,6 +49,40 @@ def hold_dataset(connection: Connection, dataset_id: str) -> bool:
     return connection.execute(_HOLD, {"dataset_id": dataset_id}).scalar_one() is None
 
 
+def has_content(connection: Connection, owner: str, digest: str) -> bool:
+    """Whether the owner has a dataset of this digest."""
+    given = {"its_owner": owner, "its_digest": digest}
+    return connection.execute(_CONTENT, given).scalar() is not None
+
+
+def hold_content(connection: Connection, owner: str, digest: str) -> str | None:
+    """The storage key of the owner's content of this digest, kept until the transaction ends."""
+    given = {"its_owner": owner, "its_digest": digest}
+    return connection.execute(_HOLD_CONTENT, given).scalar()
+
+
+def hold_datasets_of(connection: Connection, storage_key: str) -> None:
+    """Keep every dataset of this content as it is until the transaction ends."""
+    connection.execute(
+        select(datasets.c.id)
+        .where(datasets.c.storage_key == storage_key)
+        .order_by(datasets.c.id)
+        .with_for_update()
+    )
+
+
+def unused_keys(connection: Connection, storage_keys: Sequence[str]) -> list[str]:
+    """Those of the keys that no dataset needs any more."""
+    used = set(
+        connection.execute(
+            select(datasets.c.storage_key).where(
+                datasets.c.storage_key.in_(storage_keys), datasets.c.deleted_at.is_(None)
+            )
+        ).scalars()
+    )
+    return [key for key in dict.fromkeys(storage_keys) if key not in used]
+
+
 def page_of_datasets(
     connection: Connection, query: ListQuery, owner: str, now: float
 ) -> tuple[Sequence[Row[Any]], bool]:
@@ -55,7 +100,10 @@ def count_unfinished_fits(connection: Connection, dataset_id: str) -> int:
 
 
 def expire_datasets(connection: Connection, *, now: float, limit: int) -> list[str]:
-    """Mark expired datasets that no unfinished fit needs as deleted; their storage keys."""
+    """Mark expired datasets that no unfinished fit needs as deleted.
+
+    Gives the storage keys that no dataset needs any more.
+    """
     needed = select(fits.c.dataset_id).where(fits.c.status.in_(UNFINISHED))
     due = (
         select(datasets.c.id)
@@ -66,14 +114,13 @@ def expire_datasets(connection: Connection, *, now: float, limit: int) -> list[s
         )
         .limit(limit)
     )
-    return list(
-        connection.execute(
-            update(datasets)
-            .where(datasets.c.id.in_(due), datasets.c.deleted_at.is_(None))
-            .values(deleted_at=now)
-            .returning(datasets.c.storage_key)
-        ).scalars()
-    )
+    keys = connection.execute(
+        update(datasets)
+        .where(datasets.c.id.in_(due), datasets.c.deleted_at.is_(None))
+        .values(deleted_at=now)
+        .returning(datasets.c.storage_key)
+    ).scalars()
+    return unused_keys(connection, list(keys))
 
 
 def mark_dataset_deleted(connection: Connection, dataset_id: str, now: float) -> None:

@@ -20,6 +20,7 @@ _WITH_DATASET = select(
 # Every fit passes through these: they are built once, for building costs more than running them.
 _ONE = _WITH_DATASET.where(fits.c.id == bindparam("fit_id"))
 _ONE_OF_OWNER = _ONE.where(fits.c.owner == bindparam("its_owner"))
+_CLAIMED = _ONE.add_columns(datasets.c.columns)
 _N_QUEUED = select(func.count()).select_from(fits).where(fits.c.status == "queued")
 _STATUS = select(fits.c.status).where(fits.c.id == bindparam("fit_id"))
 _CLAIM = (
@@ -93,12 +94,14 @@ def find_status(connection: Connection, fit_id: str) -> str | None:
 def claim(
     connection: Connection, fit_id: str, *, worker: str, now: float, lease_seconds: float
 ) -> Row[Any] | None:
-    """Take the fit if it still waits; the row as `find_fit` gives it, or None."""
+    """Take the fit if it still waits; its row with its dataset's columns, or None."""
     taken = connection.execute(
         _CLAIM,
         {"fit_id": fit_id, "its_worker": worker, "now": now, "lease_end": now + lease_seconds},
     )
-    return find_fit(connection, fit_id) if taken.rowcount == 1 else None
+    if taken.rowcount != 1:
+        return None
+    return connection.execute(_CLAIMED, {"fit_id": fit_id}).one()
 
 
 def renew(

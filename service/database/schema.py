@@ -30,6 +30,7 @@ datasets = Table(
     Column("expires_at", Double),
     Column("deleted_at", Double),
     Column("n_rows", BigInteger, nullable=False),
+    Column("n_dropped", BigInteger, nullable=False, server_default="0"),
     Column("size_bytes", BigInteger, nullable=False),
     Column("digest", String(80), nullable=False),
     Column("columns", JSON, nullable=False),
@@ -37,6 +38,9 @@ datasets = Table(
     Column("tags", JSON, nullable=False),
     Column("metadata", JSON, nullable=False),
     Index("ix_datasets_owner_id", "owner", "id"),
+    # Equal content of one owner is kept once, under one storage key.
+    Index("ix_datasets_owner_digest", "owner", "digest"),
+    Index("ix_datasets_storage_key", "storage_key"),
 )
 
 fits = Table(

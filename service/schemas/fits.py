@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, m
 from pydantic_core import PydanticCustomError
 
 from service.schemas.common import Matrix, Metadata, Schema, Seed, Tags, Vector
-from service.schemas.datasets import ColumnName, DatasetColumns
+from service.schemas.datasets import ColumnName, DatasetRequest
 
 DatasetId = Annotated[str, StringConstraints(max_length=100)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -124,7 +124,7 @@ class FitRequest(Schema):
     )
 
     dataset: Annotated[
-        Annotated[DatasetId, Tag("scalar")] | Annotated[DatasetColumns, Tag("object")],
+        Annotated[DatasetId, Tag("scalar")] | Annotated[DatasetRequest, Tag("object")],
         Discriminator(_object_or_scalar),
     ]
     features: Annotated[list[ColumnName], Field(min_length=1)] | None = None
@@ -133,6 +133,7 @@ class FitRequest(Schema):
         | Annotated[Annotated[list[ColumnName], Field(min_length=1)], Tag("array")],
         Discriminator(_array_or_scalar),
     ]
+    sample_weight: ColumnName | None = None
     model: LinearModel = LinearModel()
     loss: MseLoss = MseLoss()
     optimizer: Sgd = Sgd()
@@ -150,7 +151,7 @@ class FitRequest(Schema):
     device: Literal["auto", "cpu"] = "auto"
     record: Record = Record()
     limits: Limits = Limits()
-    strategy: Literal["auto", "reference", "kernels"] = "auto"
+    strategy: Literal["auto", "reference", "kernels", "streaming"] = "auto"
     tags: Tags = []
     metadata: Metadata = {}
 

@@ -13,9 +13,11 @@ from typing import Any
 
 import orjson
 
-from service.demo import notebook_data
+from service.demo import NOTEBOOK
 from service.queue import broker_url
+from service.schemas.generators import LinearTable
 from service.settings import Settings
+from service.tables.generators import generate
 from tests.benchmarks.timing import Timing
 from tests.stack.conftest import serving
 
@@ -55,8 +57,8 @@ def _interleaved(calls: dict[str, Callable[[], None]]) -> list[Timing]:
 
 
 def _columns() -> dict[str, Any]:
-    x, y = notebook_data()
-    return {"columns": {"x": x.tolist(), "y": y.tolist()}}
+    drawn = generate(LinearTable(**NOTEBOOK))
+    return {"columns": {name: values.tolist() for name, values in drawn.items()}}
 
 
 def _stored_dataset(api: http.client.HTTPConnection) -> str:

@@ -13,8 +13,8 @@ import redis
 
 from service.context import Context, open_context
 from service.database import migrate
+from service.schemas.datasets import DatasetRequest
 from service.settings import Settings
-from service.tables import Table, read_csv
 
 OWNER = "tester"
 
@@ -77,6 +77,6 @@ def context(settings: Settings) -> Iterator[Context]:
 
 
 @pytest.fixture
-def table() -> Table:
+def table() -> DatasetRequest:
     """Three points of a line."""
-    return read_csv(b"x,y\n1,2\n2,3\n3,4\n")
+    return DatasetRequest(columns={"x": [1.0, 2.0, 3.0], "y": [2.0, 3.0, 4.0]})

@@ -11,14 +11,14 @@ from service.artifacts import read_artifact, store_artifact
 from service.context import Context
 from service.errors import Conflict, Gone, InvalidInput, NotFound, QueueFull
 from service.lifecycle import Claim
+from service.schemas.datasets import DatasetRequest
 from service.schemas.fits import FitRequest
 from service.schemas.lists import ListQuery
-from service.tables import Table
 from tests.service.conftest import OWNER
 
 
-def submit(context: Context, table: Table, **changes: Any) -> dict[str, Any]:
-    dataset = datasets.create_dataset(context, table, owner=OWNER)
+def submit(context: Context, table: DatasetRequest, **changes: Any) -> dict[str, Any]:
+    dataset = datasets.create_inline_dataset(context, table, OWNER)
     body = {"dataset": dataset["id"], "target": "y", "steps": 3} | changes
     return lifecycle.submit(context, FitRequest.model_validate(body), owner=OWNER)
 
@@ -44,7 +44,9 @@ def status(context: Context, fit_id: str) -> tuple[str, int]:
     return fit["status"], fit["attempt"]
 
 
-def test_a_submitted_fit_waits_with_every_default_filled_in(context: Context, table: Table) -> None:
+def test_a_submitted_fit_waits_with_every_default_filled_in(
+    context: Context, table: DatasetRequest
+) -> None:
     fit = submit(context, table)
 
     assert fit["status"] == "queued"
@@ -56,7 +58,7 @@ def test_a_submitted_fit_waits_with_every_default_filled_in(context: Context, ta
     assert context.queue.undelivered_fits() == 1
 
 
-def test_the_spec_of_a_fit_can_be_posted_again(context: Context, table: Table) -> None:
+def test_the_spec_of_a_fit_can_be_posted_again(context: Context, table: DatasetRequest) -> None:
     fit = submit(context, table, seed={"init": 3}, init={"weights": {"weight": [[1]], "bias": [0]}})
 
     again = lifecycle.submit(context, FitRequest.model_validate(fit["spec"]), owner=OWNER)
@@ -64,7 +66,7 @@ def test_the_spec_of_a_fit_can_be_posted_again(context: Context, table: Table) -
     assert again["spec"] == fit["spec"]
 
 
-def test_a_fit_is_claimed_once(context: Context, table: Table) -> None:
+def test_a_fit_is_claimed_once(context: Context, table: DatasetRequest) -> None:
     fit = submit(context, table)
 
     first = lifecycle.claim(context, fit["id"], "a")
@@ -75,7 +77,7 @@ def test_a_fit_is_claimed_once(context: Context, table: Table) -> None:
     assert status(context, fit["id"]) == ("running", 1)
 
 
-def test_the_end_is_written_once_and_never_changes(context: Context, table: Table) -> None:
+def test_the_end_is_written_once_and_never_changes(context: Context, table: DatasetRequest) -> None:
     fit = submit(context, table)
     claim = claimed(context, fit["id"])
 
@@ -88,7 +90,9 @@ def test_the_end_is_written_once_and_never_changes(context: Context, table: Tabl
     assert status(context, fit["id"]) == ("succeeded", 1)
 
 
-def test_an_expired_lease_goes_back_with_one_attempt_more(context: Context, table: Table) -> None:
+def test_an_expired_lease_goes_back_with_one_attempt_more(
+    context: Context, table: DatasetRequest
+) -> None:
     fit = submit(context, table)
     claimed(context, fit["id"])
 
@@ -97,7 +101,9 @@ def test_an_expired_lease_goes_back_with_one_attempt_more(context: Context, tabl
     assert status(context, fit["id"]) == ("queued", 2)
 
 
-def test_a_worker_back_from_the_dead_changes_nothing(context: Context, table: Table) -> None:
+def test_a_worker_back_from_the_dead_changes_nothing(
+    context: Context, table: DatasetRequest
+) -> None:
     fit = submit(context, table)
     frozen = claimed(context, fit["id"], "frozen")
     expire(context)
@@ -111,7 +117,7 @@ def test_a_worker_back_from_the_dead_changes_nothing(context: Context, table: Ta
 
 
 def test_a_renewed_lease_does_not_expire_and_shows_the_progress(
-    context: Context, table: Table
+    context: Context, table: DatasetRequest
 ) -> None:
     fit = submit(context, table)
     claim = claimed(context, fit["id"])
@@ -124,7 +130,7 @@ def test_a_renewed_lease_does_not_expire_and_shows_the_progress(
     assert (shown["status"], shown["progress"]) == ("running", {"step": 2})
 
 
-def test_a_fit_that_loses_too_many_workers_fails(context: Context, table: Table) -> None:
+def test_a_fit_that_loses_too_many_workers_fails(context: Context, table: DatasetRequest) -> None:
     fit = submit(context, table)
     for _ in range(context.settings.max_attempts):
         claimed(context, fit["id"])
@@ -138,7 +144,9 @@ def test_a_fit_that_loses_too_many_workers_fails(context: Context, table: Table)
     assert shown["attempt"] == context.settings.max_attempts
 
 
-def test_a_drained_fit_waits_again_without_a_lost_attempt(context: Context, table: Table) -> None:
+def test_a_drained_fit_waits_again_without_a_lost_attempt(
+    context: Context, table: DatasetRequest
+) -> None:
     fit = submit(context, table)
     claim = claimed(context, fit["id"])
 
@@ -149,7 +157,7 @@ def test_a_drained_fit_waits_again_without_a_lost_attempt(context: Context, tabl
     assert claimed(context, fit["id"]).fence == claim.fence + 1
 
 
-def test_a_lost_wake_up_is_sent_again(context: Context, table: Table) -> None:
+def test_a_lost_wake_up_is_sent_again(context: Context, table: DatasetRequest) -> None:
     fit = submit(context, table)
     context.events.client.flushall()
 
@@ -161,7 +169,9 @@ def test_a_lost_wake_up_is_sent_again(context: Context, table: Table) -> None:
     assert status(context, fit["id"]) == ("queued", 1)
 
 
-def test_wake_ups_that_only_wait_are_not_sent_again(context: Context, table: Table) -> None:
+def test_wake_ups_that_only_wait_are_not_sent_again(
+    context: Context, table: DatasetRequest
+) -> None:
     for _ in range(3):
         submit(context, table)
 
@@ -170,7 +180,9 @@ def test_wake_ups_that_only_wait_are_not_sent_again(context: Context, table: Tab
     assert context.queue.undelivered_fits() == 3
 
 
-def test_the_end_is_published_after_it_is_committed(context: Context, table: Table) -> None:
+def test_the_end_is_published_after_it_is_committed(
+    context: Context, table: DatasetRequest
+) -> None:
     fit = submit(context, table)
 
     finish(context, claimed(context, fit["id"]))
@@ -181,7 +193,7 @@ def test_the_end_is_published_after_it_is_committed(context: Context, table: Tab
     )
 
 
-def test_a_full_queue_refuses_and_keeps_nothing(context: Context, table: Table) -> None:
+def test_a_full_queue_refuses_and_keeps_nothing(context: Context, table: DatasetRequest) -> None:
     full = Context(
         context.settings.model_copy(update={"max_queued_fits": 1}),
         context.database,
@@ -216,7 +228,7 @@ def test_a_refused_inline_dataset_leaves_nothing(context: Context) -> None:
     assert not list(context.settings.storage_root.rglob("*.arrow"))
 
 
-def test_another_owners_fit_is_not_there(context: Context, table: Table) -> None:
+def test_another_owners_fit_is_not_there(context: Context, table: DatasetRequest) -> None:
     fit = submit(context, table)
 
     with pytest.raises(NotFound):
@@ -226,7 +238,7 @@ def test_another_owners_fit_is_not_there(context: Context, table: Table) -> None
     assert lifecycle.list_fits(context, ListQuery(), "somebody").data == []
 
 
-def test_a_dataset_is_kept_while_a_fit_needs_it(context: Context, table: Table) -> None:
+def test_a_dataset_is_kept_while_a_fit_needs_it(context: Context, table: DatasetRequest) -> None:
     fit = submit(context, table)
     dataset_id = fit["dataset"]["id"]
 
@@ -242,7 +254,9 @@ def test_a_dataset_is_kept_while_a_fit_needs_it(context: Context, table: Table) 
     assert refused.value.places[0].pointer == "/dataset"
 
 
-def test_an_ended_fit_can_be_deleted_with_its_artifacts(context: Context, table: Table) -> None:
+def test_an_ended_fit_can_be_deleted_with_its_artifacts(
+    context: Context, table: DatasetRequest
+) -> None:
     fit = submit(context, table)
     claim = claimed(context, fit["id"])
     large = {"weight": np.zeros(context.settings.inline_artifact_bytes)}
@@ -262,7 +276,7 @@ def test_an_ended_fit_can_be_deleted_with_its_artifacts(context: Context, table:
         read_artifact(context, fit["id"], "weights", OWNER)
 
 
-def test_pages_follow_each_other_newest_first(context: Context, table: Table) -> None:
+def test_pages_follow_each_other_newest_first(context: Context, table: DatasetRequest) -> None:
     ids = [submit(context, table)["id"] for _ in range(5)]
     seen: list[str] = []
     cursor = None
@@ -276,7 +290,7 @@ def test_pages_follow_each_other_newest_first(context: Context, table: Table) ->
     assert seen == sorted(ids, reverse=True)
 
 
-def test_lists_are_filtered(context: Context, table: Table) -> None:
+def test_lists_are_filtered(context: Context, table: DatasetRequest) -> None:
     marked = submit(context, table, tags=['a "quoted" tag'], metadata={"course": "ml"})
     running = submit(context, table, tags=["quoted", 'x"y'])
     claimed(context, running["id"])

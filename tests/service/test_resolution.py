@@ -9,22 +9,46 @@ from service.errors import InvalidInput
 from service.resolution import resolve
 from service.schemas.fits import FitRequest
 from service.settings import Settings
+from service.tables.encoding import Feature, encode
+
+
+def number(name: str, **facts: Any) -> dict[str, Any]:
+    return {"name": name, "type": "number", "min": 0.0, "max": 1.0} | facts
+
+
+def category(name: str, *texts: str) -> dict[str, Any]:
+    return {"name": name, "type": "category", "categories": list(texts)}
+
 
 DATASET = {
     "id": "ds_1",
     "n_rows": 10,
-    "columns": [{"name": name} for name in ("x1", "x2", "y", "z")],
+    "columns": [number(name) for name in ("x1", "x2", "y", "z")],
+}
+MIXED = DATASET | {
+    "columns": [
+        number("x"),
+        category("colour", "blue", "red"),
+        number("y"),
+        number("w"),
+        number("below", min=-1.0),
+        number("nothing", max=0.0),
+    ]
 }
 
 
-def spec_of(settings: Settings | None = None, **body: Any) -> dict[str, Any]:
+def spec_of(
+    settings: Settings | None = None, dataset: dict[str, Any] = DATASET, **body: Any
+) -> dict[str, Any]:
     request = FitRequest.model_validate({"dataset": "ds_1", "target": "y", "steps": 5} | body)
-    return resolve(request, DATASET, settings or Settings())
+    return resolve(request, dataset, settings or Settings())
 
 
-def places_of(settings: Settings | None = None, **body: Any) -> list[tuple[str, str | None]]:
+def places_of(
+    settings: Settings | None = None, dataset: dict[str, Any] = DATASET, **body: Any
+) -> list[tuple[str, str | None]]:
     with pytest.raises(InvalidInput) as refused:
-        spec_of(settings, **body)
+        spec_of(settings, dataset, **body)
     return [(place.code, place.pointer) for place in refused.value.places]
 
 
@@ -82,13 +106,55 @@ def test_a_misspelt_column_is_guessed() -> None:
 
 
 def test_a_feature_must_not_hide_the_intercept() -> None:
-    dataset = DATASET | {"columns": [{"name": "intercept"}, {"name": "y"}]}
+    dataset = DATASET | {"columns": [number("intercept"), number("y")]}
     body = {"dataset": "ds_1", "target": "y", "steps": 1}
 
     with pytest.raises(InvalidInput, match="rename it"):
         resolve(FitRequest.model_validate(body), dataset, Settings())
     unbiased = FitRequest.model_validate(body | {"model": {"kind": "linear", "bias": False}})
     assert resolve(unbiased, dataset, Settings())["features"] == ["intercept"]
+
+
+def test_the_weight_column_is_no_feature() -> None:
+    assert spec_of(dataset=MIXED, sample_weight="w")["features"] == [
+        "x", "colour", "below", "nothing",
+    ]  # fmt: skip
+
+
+def test_a_category_is_an_indicator_a_text() -> None:
+    weights = {"weight": [[1, 2, 3]], "bias": [0]}
+
+    spec = spec_of(dataset=MIXED, features=["x", "colour"], init={"weights": weights})
+
+    assert spec["features"] == ["x", "colour"]
+    assert encode(spec["features"], [number("x"), category("colour", "blue", "red")]) == [
+        Feature("x"), Feature("colour", "blue"), Feature("colour", "red"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"target": "colour"}, ("not_numbers", "/target")),
+        ({"target": ["y", "colour"]}, ("not_numbers", "/target/1")),
+        ({"sample_weight": "colour"}, ("not_numbers", "/sample_weight")),
+        ({"sample_weight": "below"}, ("unusable_weights", "/sample_weight")),
+        ({"sample_weight": "nothing"}, ("unusable_weights", "/sample_weight")),
+        ({"sample_weight": "typo"}, ("unknown_column", "/sample_weight")),
+        ({"sample_weight": "y"}, ("column_used_twice", "/sample_weight")),
+        ({"sample_weight": "x", "features": ["x"]}, ("column_used_twice", "/features/0")),
+    ],
+)
+def test_columns_of_the_wrong_kind_are_refused(
+    body: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    assert places_of(dataset=MIXED, **body) == [expected]
+
+
+def test_an_indicator_must_not_be_named_like_a_column() -> None:
+    columns = [number("c=a"), category("c", "a", "b"), number("y")]
+
+    assert places_of(dataset=DATASET | {"columns": columns}) == [("ambiguous_feature", "/features")]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from service import datasets, lifecycle
 from service.context import Context
 from service.errors import Gone
 from service.retention import forget_expired
+from service.schemas.datasets import DatasetRequest
 from service.schemas.lists import ListQuery
-from service.tables import Table
 from tests.service.conftest import OWNER
 from tests.service.test_lifecycle import claimed, finish, submit
 
@@ -30,8 +30,8 @@ def after_expiry() -> float:
     return time.time() + KEPT_SECONDS + 1
 
 
-def test_without_the_setting_nothing_expires(context: Context, table: Table) -> None:
-    dataset = datasets.create_dataset(context, table, owner=OWNER)
+def test_without_the_setting_nothing_expires(context: Context, table: DatasetRequest) -> None:
+    dataset = datasets.create_inline_dataset(context, table, OWNER)
 
     forget_expired(context, time.time() + 1e9)
 
@@ -39,8 +39,10 @@ def test_without_the_setting_nothing_expires(context: Context, table: Table) -> 
     assert datasets.get_dataset(context, dataset["id"], OWNER) == dataset
 
 
-def test_an_expired_dataset_is_gone_with_its_object(forgetful: Context, table: Table) -> None:
-    dataset = datasets.create_dataset(forgetful, table, owner=OWNER)
+def test_an_expired_dataset_is_gone_with_its_object(
+    forgetful: Context, table: DatasetRequest
+) -> None:
+    dataset = datasets.create_inline_dataset(forgetful, table, OWNER)
     assert dataset["expires_at"] > dataset["created_at"]
 
     forget_expired(forgetful, time.time())
@@ -54,7 +56,7 @@ def test_an_expired_dataset_is_gone_with_its_object(forgetful: Context, table: T
 
 
 def test_a_dataset_is_kept_until_the_last_fit_that_needs_it_has_ended(
-    forgetful: Context, table: Table
+    forgetful: Context, table: DatasetRequest
 ) -> None:
     fit = submit(forgetful, table)
 
@@ -66,7 +68,7 @@ def test_a_dataset_is_kept_until_the_last_fit_that_needs_it_has_ended(
     assert objects(forgetful) == 0
 
 
-def test_a_fit_expires_counted_from_its_end(forgetful: Context, table: Table) -> None:
+def test_a_fit_expires_counted_from_its_end(forgetful: Context, table: DatasetRequest) -> None:
     fit = submit(forgetful, table)
     assert fit["expires_at"] is None
     finish(forgetful, claimed(forgetful, fit["id"]))
@@ -80,10 +82,12 @@ def test_a_fit_expires_counted_from_its_end(forgetful: Context, table: Table) ->
     assert lifecycle.list_fits(forgetful, ListQuery(), OWNER).data == []
 
 
-def test_what_has_expired_is_gone_before_anyone_sweeps(context: Context, table: Table) -> None:
+def test_what_has_expired_is_gone_before_anyone_sweeps(
+    context: Context, table: DatasetRequest
+) -> None:
     settings = context.settings.model_copy(update={"retention_seconds": 0.05})
     brief = Context(settings, context.database, context.storage, context.queue, context.events)
-    dataset = datasets.create_dataset(brief, table, owner=OWNER)
+    dataset = datasets.create_inline_dataset(brief, table, OWNER)
 
     time.sleep(0.1)
 

@@ -5,8 +5,8 @@ import time
 
 from service import lifecycle
 from service.context import Context, open_context
+from service.schemas.datasets import DatasetRequest
 from service.settings import Settings
-from service.tables import Table
 from service.waiting import wait_until_ended
 from tests.service.test_lifecycle import claimed, finish, submit
 
@@ -19,7 +19,7 @@ def never() -> bool:
     return False
 
 
-def test_the_end_wakes_the_waiter(context: Context, table: Table) -> None:
+def test_the_end_wakes_the_waiter(context: Context, table: DatasetRequest) -> None:
     fit = submit(context, table)
     claim = claimed(context, fit["id"])
     threading.Timer(0.2, finish, (context, claim)).start()
@@ -32,7 +32,7 @@ def test_the_end_wakes_the_waiter(context: Context, table: Table) -> None:
 
 
 def test_an_end_whose_event_was_lost_is_found_in_the_database(
-    context: Context, table: Table
+    context: Context, table: DatasetRequest
 ) -> None:
     fit = submit(context, table)
     claim = claimed(context, fit["id"])
@@ -45,7 +45,7 @@ def test_an_end_whose_event_was_lost_is_found_in_the_database(
     assert lifecycle.fit_row(context, fit["id"])["status"] == "succeeded"
 
 
-def test_a_wait_ends_with_its_time(context: Context, table: Table) -> None:
+def test_a_wait_ends_with_its_time(context: Context, table: DatasetRequest) -> None:
     fit = submit(context, table)
 
     wait_until_ended(context, fit["id"], 0.1, never)
@@ -53,7 +53,7 @@ def test_a_wait_ends_with_its_time(context: Context, table: Table) -> None:
     assert lifecycle.fit_row(context, fit["id"])["status"] == "queued"
 
 
-def test_a_wait_ends_when_the_process_is_stopped(context: Context, table: Table) -> None:
+def test_a_wait_ends_when_the_process_is_stopped(context: Context, table: DatasetRequest) -> None:
     fit = submit(context, table)
     stopping = threading.Event()
     threading.Timer(0.1, stopping.set).start()
@@ -63,7 +63,9 @@ def test_a_wait_ends_when_the_process_is_stopped(context: Context, table: Table)
     assert lifecycle.fit_row(context, fit["id"])["status"] == "queued"
 
 
-def test_without_redis_submitting_and_waiting_go_on(context: Context, table: Table) -> None:
+def test_without_redis_submitting_and_waiting_go_on(
+    context: Context, table: DatasetRequest
+) -> None:
     alone = open_context(without_redis(context))
     try:
         fit = submit(alone, table)

@@ -25,4 +25,4 @@ def test_no_request_that_can_be_drawn_breaks_the_contract(service_url: str, tmp_
     )
 
     assert run.returncode == 0, run.stdout
-    assert "Tested: 13" in run.stdout
+    assert "Tested: 14" in run.stdout

@@ -10,8 +10,8 @@ import pytest
 from service import datasets, lifecycle
 from service.context import Context
 from service.plots import Plot
+from service.schemas.datasets import DatasetRequest
 from service.schemas.plots import PlotOptions
-from service.tables import Table, read_csv
 from tests.service.conftest import OWNER
 from tests.service.test_lifecycle import expire, submit
 from workers import draining, inputs
@@ -33,7 +33,7 @@ def run(context: Context, fit: dict[str, Any]) -> dict[str, Any]:
     return lifecycle.get_fit(context, fit["id"], OWNER)
 
 
-def test_a_fit_ends_with_all_that_belongs_to_it(context: Context, table: Table) -> None:
+def test_a_fit_ends_with_all_that_belongs_to_it(context: Context, table: DatasetRequest) -> None:
     ended = run(context, submit(context, table, seed={"init": 4}))
 
     assert (ended["status"], ended["stop_reason"]) == ("succeeded", "completed")
@@ -45,7 +45,7 @@ def test_a_fit_ends_with_all_that_belongs_to_it(context: Context, table: Table) 
 
 
 def test_several_targets_have_coefficients_each(context: Context) -> None:
-    wide = read_csv(b"x,y,z\n1,2,3\n2,3,5\n")
+    wide = DatasetRequest(columns={"x": [1, 2], "y": [2, 3], "z": [3, 5]})
 
     ended = run(context, submit(context, wide, target=["y", "z"]))
 
@@ -54,14 +54,16 @@ def test_several_targets_have_coefficients_each(context: Context) -> None:
 
 
 def test_a_wake_up_for_a_fit_that_does_not_wait_changes_nothing(
-    context: Context, table: Table
+    context: Context, table: DatasetRequest
 ) -> None:
     ended = run(context, submit(context, table))
 
     assert run(context, ended) == ended
 
 
-def test_a_worker_that_is_stopped_gives_its_fit_back(context: Context, table: Table) -> None:
+def test_a_worker_that_is_stopped_gives_its_fit_back(
+    context: Context, table: DatasetRequest
+) -> None:
     fit = submit(context, table, **LONG)
     before = signal.getsignal(draining.DRAIN_SIGNAL)
     draining.listen()
@@ -74,7 +76,7 @@ def test_a_worker_that_is_stopped_gives_its_fit_back(context: Context, table: Ta
 
 
 def test_a_worker_that_is_being_stopped_claims_nothing_and_passes_the_wake_up_on(
-    context: Context, table: Table
+    context: Context, table: DatasetRequest
 ) -> None:
     fit = submit(context, table)
     draining._draining.set()
@@ -87,7 +89,7 @@ def test_a_worker_that_is_being_stopped_claims_nothing_and_passes_the_wake_up_on
 
 
 def test_a_worker_that_lost_its_claim_stops_and_writes_nothing(
-    context: Context, table: Table
+    context: Context, table: DatasetRequest
 ) -> None:
     quick = Context(
         context.settings.model_copy(update={"lease_seconds": 0.3}),
@@ -105,7 +107,7 @@ def test_a_worker_that_lost_its_claim_stops_and_writes_nothing(
     assert lost["loss_history"] is None
 
 
-def test_progress_is_shown_while_a_fit_runs(context: Context, table: Table) -> None:
+def test_progress_is_shown_while_a_fit_runs(context: Context, table: DatasetRequest) -> None:
     fit = submit(context, table, **LONG)
     seen: list[dict[str, Any]] = []
 
@@ -122,7 +124,7 @@ def test_progress_is_shown_while_a_fit_runs(context: Context, table: Table) -> N
 
 
 def test_a_spec_that_only_the_engine_can_refuse_fails_as_the_users(
-    context: Context, table: Table
+    context: Context, table: DatasetRequest
 ) -> None:
     beyond = {"weights": {"weight": [[1e300]], "bias": [0]}}
     failed = run(context, submit(context, table, init=beyond, dtype="float32"))
@@ -131,7 +133,9 @@ def test_a_spec_that_only_the_engine_can_refuse_fails_as_the_users(
     assert (failed["error"]["code"], failed["error"]["category"]) == ("invalid_spec", "user")
 
 
-def test_a_crash_fails_the_fit_without_telling_its_insides(context: Context, table: Table) -> None:
+def test_a_crash_fails_the_fit_without_telling_its_insides(
+    context: Context, table: DatasetRequest
+) -> None:
     fit = submit(context, table)
     for stored in context.settings.storage_root.rglob("*.arrow"):
         stored.write_bytes(b"torn")
@@ -145,7 +149,7 @@ def test_a_crash_fails_the_fit_without_telling_its_insides(context: Context, tab
 
 
 @pytest.mark.parametrize("kind", ["loss", "fit"])
-def test_a_picture_is_drawn_and_told(context: Context, table: Table, kind: str) -> None:
+def test_a_picture_is_drawn_and_told(context: Context, table: DatasetRequest, kind: str) -> None:
     fit = run(context, submit(context, table))
     plot = Plot(kind, "png", PlotOptions())
 
@@ -155,7 +159,7 @@ def test_a_picture_is_drawn_and_told(context: Context, table: Table, kind: str) 
     assert context.storage.get(plot.key(fit["id"])).startswith(b"\x89PNG")
 
 
-def test_a_picture_whose_dataset_is_gone_says_so(context: Context, table: Table) -> None:
+def test_a_picture_whose_dataset_is_gone_says_so(context: Context, table: DatasetRequest) -> None:
     fit = run(context, submit(context, table))
     datasets.delete_dataset(context, fit["dataset"]["id"], OWNER)
     inputs._tables.clear()
@@ -167,7 +171,9 @@ def test_a_picture_whose_dataset_is_gone_says_so(context: Context, table: Table)
     assert told[0] == "gone"
 
 
-def test_a_picture_that_cannot_be_drawn_is_told_as_failed(context: Context, table: Table) -> None:
+def test_a_picture_that_cannot_be_drawn_is_told_as_failed(
+    context: Context, table: DatasetRequest
+) -> None:
     fit = run(context, submit(context, table))
 
     draw_plot(

@@ -1,8 +1,9 @@
 """The engine: fits models to arrays; it knows neither HTTP nor Celery nor SQL."""
 
-from workers.engine.data import Data, Shape
+from workers.engine.data import Data, RowSource, Shape, blocks
 from workers.engine.errors import EngineError, SpecificationError
 from workers.engine.fitting import check, fit
+from workers.engine.planner import is_streamed
 from workers.engine.results import History, Progress, Result, Status, Weights
 from workers.engine.specification import Specification
 from workers.engine.warming import warm_up
@@ -13,12 +14,15 @@ __all__ = [
     "History",
     "Progress",
     "Result",
+    "RowSource",
     "Shape",
     "Specification",
     "SpecificationError",
     "Status",
     "Weights",
+    "blocks",
     "check",
     "fit",
+    "is_streamed",
     "warm_up",
 ]

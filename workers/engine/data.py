@@ -1,9 +1,13 @@
 """The numbers that a model is fitted to."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+_BLOCK_ROWS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +21,16 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Data:
-    """The training rows.
+    """Training rows in memory.
 
-    x: (n, d) float64, y: (n, k) float64; the engine casts them to the fit's dtype. Raises
-    ValueError where these are not two matrices of one and the same number of rows, at least one.
+    x: (n, d) float64, y: (n, k) float64, weight: (n,) float64, 0 or more, None where every row
+    counts alike; the engine casts them to the fit's dtype. Raises ValueError where these are not
+    matrices of one and the same number of rows, at least one.
     """
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
+    weight: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         matrices = (self.x.ndim, self.y.ndim) == (2, 2)
@@ -32,8 +38,42 @@ class Data:
             raise ValueError(
                 f"x and y must be (n, d) and (n, k), not {self.x.shape} and {self.y.shape}"
             )
+        if self.weight is not None and self.weight.shape != (len(self.x),):
+            raise ValueError(f"weight must be ({len(self.x)},), not {self.weight.shape}")
 
     @property
     def shape(self) -> Shape:
         """The numbers of rows, features and targets."""
         return Shape(len(self.x), self.x.shape[1], self.y.shape[1])
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows count by their weights."""
+        return self.weight is not None
+
+    def read(self, first: int, stop: int) -> "Data":
+        """The rows [first, stop)."""
+        weight = None if self.weight is None else self.weight[first:stop]
+        return Data(self.x[first:stop], self.y[first:stop], weight)
+
+
+class RowSource(Protocol):
+    """Training rows that are read as they are needed: more of them than memory may hold."""
+
+    @property
+    def shape(self) -> Shape:
+        """The numbers of rows, features and targets."""
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows count by their weights."""
+
+    def read(self, first: int, stop: int) -> Data:
+        """The rows [first, stop), in order."""
+
+
+def blocks(source: RowSource, most_rows: int = _BLOCK_ROWS) -> Iterator[tuple[int, Data]]:
+    """All rows in order, at most so many at once, each block beside its first row's number."""
+    n_rows = source.shape.n_rows
+    for first in range(0, n_rows, most_rows):
+        yield first, source.read(first, min(first + most_rows, n_rows))

@@ -5,21 +5,49 @@ import time
 from collections.abc import Callable, Mapping
 
 from workers.engine.batches import Batches, cut_batches
-from workers.engine.data import Data, Shape
+from workers.engine.data import Data, RowSource, Shape
 from workers.engine.descent import Descent
 from workers.engine.kernel_descent import KernelDescent
 from workers.engine.planner import choose_strategy
 from workers.engine.reference import ReferenceDescent
 from workers.engine.results import Progress, Result, Status, Weights
+from workers.engine.rows import MemoryRows
 from workers.engine.specification import Specification
+from workers.engine.streaming import StreamedRows
 
 Clock = Callable[[], float]
 OnProgress = Callable[[Progress], None]
-Strategy = Callable[[Specification, Data, Batches, Weights], Descent]
+Strategy = Callable[[Specification, RowSource, Batches, Weights], Descent]
+
+
+def _kernels(spec: Specification, source: RowSource, batches: Batches, initial: Weights) -> Descent:
+    return KernelDescent(spec, _in_memory(source), batches, initial)
+
+
+def _reference(
+    spec: Specification, source: RowSource, batches: Batches, initial: Weights
+) -> Descent:
+    rows = MemoryRows(_in_memory(source), batches, spec.seeds.shuffle, spec.dtype)
+    return ReferenceDescent(spec, source.shape, rows, batches, initial)
+
+
+def _streaming(
+    spec: Specification, source: RowSource, batches: Batches, initial: Weights
+) -> Descent:
+    rows = StreamedRows(source, batches, spec.seeds.shuffle, spec.dtype)
+    return ReferenceDescent(spec, source.shape, rows, batches, initial)
+
+
+def _in_memory(source: RowSource) -> Data:
+    if not isinstance(source, Data):
+        raise TypeError("this strategy needs its rows in memory")
+    return source
+
 
 STRATEGIES: Mapping[str, Strategy] = {
-    "kernels": KernelDescent,
-    "reference": ReferenceDescent,
+    "kernels": _kernels,
+    "reference": _reference,
+    "streaming": _streaming,
 }
 
 _PROGRESS_SECONDS = 0.25
@@ -34,7 +62,7 @@ def check(spec: Specification, shape: Shape) -> None:
 
 def fit(
     spec: Specification,
-    data: Data,
+    data: RowSource,
     *,
     on_progress: OnProgress | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -42,6 +70,7 @@ def fit(
 ) -> Result:
     """Descend the loss from the initial weights, and give the weights and the history.
 
+    `data` are `Data`, or a source of more rows than memory holds where `is_streamed` says so.
     `on_progress` is called at most four times a second; `should_stop` every few milliseconds, and
     true ends the fit as "interrupted". `clock` counts seconds. Stopping and divergence are a
     status of the result; SpecificationError says that the fit cannot begin.
@@ -70,7 +99,7 @@ def fit(
     )
 
 
-def _begin(spec: Specification, data: Data, initial: Weights) -> tuple[str, Descent]:
+def _begin(spec: Specification, data: RowSource, initial: Weights) -> tuple[str, Descent]:
     strategy = choose_strategy(spec, data.shape)
     batches = cut_batches(spec, data.shape.n_rows)
     return strategy, STRATEGIES[strategy](spec, data, batches, initial)

@@ -70,8 +70,9 @@ class KernelDescent:
         rounded = self._state.parameters.astype(numpy_dtype(self._dtype)).astype(np.float64)
         state = self._state._replace(parameters=rounded, gradient=np.empty_like(rounded))
         rows = self._rows._replace(order=np.arange(self._batches.n_rows))
-        squares = kernels.sum_squares(rows, state, 0, self._batches.n_rows)
-        return squares / self._rows.y.size if squares <= self._rule.largest else np.inf
+        squares, total = kernels.sum_all(rows, state)
+        n_values = total * self._rows.y.shape[1]
+        return squares / n_values if squares <= self._rule.largest else np.inf
 
     def _shuffle(self, stop: int) -> int:
         """Order the rows for the next step; the step, `stop` at most, up to which that holds."""
@@ -107,13 +108,17 @@ def _lay_rows(data: Data, batches: Batches, dtype: DType) -> kernels.Rows:
     # all fall into the same few lines of the cache.
     width = _LINE_ROWS * (min(_MOST_TILE_LINES, -(-batches.size // _LINE_ROWS)) | 1)
     n_tiles = -(-batches.n_rows // width) if resident else 1
+    weight = np.empty(0) if data.weight is None else data.weight
     rows = kernels.Rows(
         x=_rounded(data.x, dtype),
         y=_rounded(data.y, dtype),
+        weight=_rounded(weight, dtype),
         order=np.arange(batches.n_rows),
         tiles_x=np.empty((n_tiles, data.shape.n_features, width)),
         tiles_y=np.empty((n_tiles, data.shape.n_targets, width)),
+        tiles_weight=np.empty((n_tiles if data.weighted else 0, width)),
         resident=resident,
+        weighted=data.weighted,
     )
     if resident:
         kernels.fill_tiles(rows)

@@ -23,14 +23,18 @@ class Rows(NamedTuple):
 
     x (n, d), y (n, k); order (n,) int64: the rows as the epoch visits them. tiles_x (q, d, m) and
     tiles_y (q, k, m) hold all rows, in m a tile, where `resident`; else the first is scratch room.
+    weight (n,) and tiles_weight (q, m) are read where `weighted`.
     """
 
     x: Floats
     y: Floats
+    weight: Floats
     order: NDArray[np.int64]
     tiles_x: Floats
     tiles_y: Floats
+    tiles_weight: Floats
     resident: bool
+    weighted: bool
 
 
 class State(NamedTuple):
@@ -96,7 +100,7 @@ def descend(rows: Rows, state: State, rule: Rule, record: Record, span: Span) ->
     for step in range(span.first, span.stop):
         start = step % span.per_epoch * span.size
         stop = min(start + span.size, n_rows)
-        n_values = (stop - start) * n_targets
+        n_values = total_weight(rows, start, stop) * n_targets
         squares = sum_squares(rows, state, start, stop)
         if not squares <= rule.largest:
             return Outcome(step, step, last_loss)
@@ -112,6 +116,13 @@ def descend(rows: Rows, state: State, rule: Rule, record: Record, span: Span) ->
 
 
 @compiled
+def sum_all(rows: Rows, state: State) -> tuple[float, float]:
+    """The sum of squared residuals over all rows in order, and what the rows count together."""
+    n_rows = len(rows.y)
+    return sum_squares(rows, state, 0, n_rows), total_weight(rows, 0, n_rows)
+
+
+@compiled
 def fill_tiles(rows: Rows) -> None:
     """Lay all rows, in order, into the tiles."""
     width = rows.tiles_x.shape[2]
@@ -120,8 +131,19 @@ def fill_tiles(rows: Rows) -> None:
 
 
 @inlined
+def total_weight(rows: Rows, start: int, stop: int) -> float:
+    """What [start, stop) of the order count together; 1 where they all count nothing."""
+    if not rows.weighted:
+        return float(stop - start)
+    total = 0.0
+    for i in range(start, stop):
+        total += rows.weight[rows.order[i]]
+    return total if total > 0.0 else 1.0
+
+
+@inlined
 def sum_squares(rows: Rows, state: State, start: int, stop: int) -> float:
-    """The sum of squared residuals over [start, stop) of the order.
+    """The sum of squared residuals over [start, stop) of the order, each times its row's weight.
 
     Leaves in `state.gradient` the residuals' dot products with what each parameter multiplies.
     """
@@ -134,7 +156,7 @@ def sum_squares(rows: Rows, state: State, start: int, stop: int) -> float:
         if not rows.resident:
             tile = 0
             _fill_tile(rows, first, n_rows, tile)
-        squares += _add_tile(rows.tiles_x[tile], rows.tiles_y[tile], n_rows, state)
+        squares += _add_tile(rows, tile, n_rows, state)
     return squares
 
 
@@ -146,11 +168,14 @@ def _fill_tile(rows: Rows, first: int, n_rows: int, tile: int) -> None:
             rows.tiles_x[tile, j, i] = rows.x[row, j]
         for t in range(rows.y.shape[1]):
             rows.tiles_y[tile, t, i] = rows.y[row, t]
+        if rows.weighted:
+            rows.tiles_weight[tile, i] = rows.weight[row]
 
 
 @inlined
-def _add_tile(x: Floats, y: Floats, n_rows: int, state: State) -> float:
+def _add_tile(rows: Rows, tile: int, n_rows: int, state: State) -> float:
     """Add the tile's dot products to the gradient; its sum of squares."""
+    x, y = rows.tiles_x[tile], rows.tiles_y[tile]
     n_features, n_targets = len(x), len(y)
     residual = state.residual
     squares = 0.0
@@ -162,10 +187,13 @@ def _add_tile(x: Floats, y: Floats, n_rows: int, state: State) -> float:
             residual[i] = y[t, i] - intercept
         for j in range(n_features):
             _subtract_scaled(residual, state.parameters[weight + j], x, j, n_rows)
+        if rows.weighted:
+            squares += _weigh(residual, rows.tiles_weight, tile, n_rows)
         for j in range(n_features):
             state.gradient[weight + j] += _dot(residual, x, j, n_rows)
         tile_squares, tile_sum = _square_and_sum(residual, n_rows)
-        squares += tile_squares
+        if not rows.weighted:
+            squares += tile_squares
         if state.has_bias:
             state.gradient[bias] += tile_sum
     return squares
@@ -175,6 +203,17 @@ def _add_tile(x: Floats, y: Floats, n_rows: int, state: State) -> float:
 def _subtract_scaled(target: Floats, scale: float, columns: Floats, j: int, n: int) -> None:
     for i in range(n):
         target[i] -= scale * columns[j, i]
+
+
+@inlined
+def _weigh(residual: Floats, weights: Floats, tile: int, n: int) -> float:
+    """Multiply the residuals by their weights; the sum of their squares, each times its weight."""
+    squares = 0.0
+    for i in range(n):
+        weighted = weights[tile, i] * residual[i]
+        squares += weighted * residual[i]
+        residual[i] = weighted
+    return squares
 
 
 @inlined

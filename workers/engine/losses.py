@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 
@@ -9,9 +10,13 @@ from torch import nn
 class Mse:
     """The mean of (y - ŷ)², without a half, as torch.nn.MSELoss."""
 
-    def module(self) -> nn.Module:
-        """The torch module: (prediction, target) → loss."""
-        return nn.MSELoss()
+    def mean(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The mean over the samples, and over each one's targets: a scalar."""
+        return nn.functional.mse_loss(prediction, target)
+
+    def of_samples(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Each sample's loss, (m,): the mean over its targets."""
+        return nn.functional.mse_loss(prediction, target, reduction="none").mean(dim=1)
 
 
 Loss = Mse

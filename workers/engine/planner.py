@@ -11,6 +11,9 @@ from workers.engine.specification import Specification
 
 Covers = Callable[[Specification], bool]
 
+# Rows of more bytes than this, as float64, are never all in memory.
+_MOST_BYTES_IN_MEMORY = 2**30
+_NUMBER_BYTES = 8
 _FEW_TARGETS = 16
 _SMALL_WORK = 2**20
 
@@ -23,7 +26,15 @@ def _kernels_cover(spec: Specification) -> bool:
 COVERED: dict[str, Covers] = {
     "kernels": _kernels_cover,
     "reference": lambda spec: True,
+    "streaming": lambda spec: True,
 }
+_STREAMED = frozenset({"streaming"})
+
+
+def is_streamed(shape: Shape) -> bool:
+    """Whether so many rows are read from their source again and again, and never kept."""
+    row_bytes = _NUMBER_BYTES * (shape.n_features + shape.n_targets)
+    return shape.n_rows * row_bytes > _MOST_BYTES_IN_MEMORY
 
 
 def choose_strategy(spec: Specification, shape: Shape) -> str:
@@ -32,9 +43,15 @@ def choose_strategy(spec: Specification, shape: Shape) -> str:
     Raises SpecificationError where the specification forces one that does not cover it. Neither
     load nor other fits are looked at, for another strategy gives other last bits.
     """
-    covering = [name for name, covers in COVERED.items() if covers(spec)]
+    large = is_streamed(shape)
+    covering = [
+        name
+        for name, covers in COVERED.items()
+        if covers(spec) and (name in _STREAMED or not large)
+    ]
     if spec.strategy == "auto":
-        return "reference" if _is_matrix_product(spec, shape) else covering[0]
+        product = "reference" in covering and _is_matrix_product(spec, shape)
+        return "reference" if product else covering[0]
     if spec.strategy not in covering:
         named = ", ".join(map(repr, covering))
         detail = f"{spec.strategy!r} does not cover this fit; these do: {named}"

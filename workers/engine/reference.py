@@ -1,14 +1,16 @@
 """The plain PyTorch loop: the definition of a fit, for every specification."""
 
 import math
+from collections.abc import Iterator
+from itertools import chain
 
 import torch
 
 from workers.engine.batches import Batches
-from workers.engine.data import Data
+from workers.engine.data import Shape
 from workers.engine.dtypes import torch_dtype
 from workers.engine.results import Weights
-from workers.engine.shuffling import shuffle_rows
+from workers.engine.rows import Part, Rows
 from workers.engine.specification import Specification
 from workers.engine.threads import threads_for, torch_threads
 from workers.engine.trace import Trace
@@ -20,20 +22,16 @@ _STEP_OVERHEAD_WORK = 2**18
 class ReferenceDescent:
     """A fit under way in the plain loop. See `workers.engine.descent.Descent`."""
 
-    def __init__(self, spec: Specification, data: Data, batches: Batches, initial: Weights) -> None:
-        dtype = torch_dtype(spec.dtype)
-        work = batches.size * data.shape.n_features * data.shape.n_targets
-        # torch's own allocations are aligned, numpy's are not always, and the order in which a
-        # matrix product sums depends on it: the data are copied so that the bits stay the same.
-        self._x = torch.tensor(data.x, dtype=dtype)
-        self._y = torch.tensor(data.y, dtype=dtype)
-        self._model = spec.model.module(data.shape, dtype)
+    def __init__(
+        self, spec: Specification, shape: Shape, rows: Rows, batches: Batches, initial: Weights
+    ) -> None:
+        work = batches.size * shape.n_features * shape.n_targets
+        self._rows = rows
+        self._model = spec.model.module(shape, torch_dtype(spec.dtype))
         self._model.load_state_dict({n: torch.tensor(w) for n, w in initial.items()})
         self._parameters = list(self._model.parameters())
-        self._loss = spec.loss.module()
+        self._loss = spec.loss
         self._optimizer = spec.optimizer.build(self._parameters)
-        self._batches = batches
-        self._shuffle_seed = spec.seeds.shuffle
         self.trace = Trace(batches, spec.record.every)
         self.n_steps = 0
         self.failed_step: int | None = None
@@ -57,32 +55,57 @@ class ReferenceDescent:
     def final_loss(self) -> float:
         """The loss over the whole training set."""
         with torch_threads(self.n_threads):
-            return float(self._loss(self._model(self._x), self._y))
+            return self._mean_loss(self._rows.all_parts())
 
     def _update(self) -> None:
-        x, y = self._batch()
         self._optimizer.zero_grad()
-        loss = self._loss(self._model(x), y)
-        if not math.isfinite(loss.item()):
+        loss = self._mean_loss(self._rows.parts(self.n_steps))
+        if not math.isfinite(loss):
             self.failed_step = self.n_steps
             return
-        loss.backward()
-        self.trace.add(loss.item(), self._grad_norm())
+        self.trace.add(loss, self._grad_norm())
         before = [p.detach().clone() for p in self._parameters]
         self._optimizer.step()
         if not all(bool(p.isfinite().all()) for p in self._parameters):
             self.failed_step = self.n_steps
             self._restore(before)
 
-    def _batch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        first, stop = self._batches.bounds(self.n_steps)
-        if not self._batches.shuffled:
-            return self._x[first:stop], self._y[first:stop]
-        if first == 0:
-            epoch = self.n_steps // self._batches.per_epoch
-            self._order = shuffle_rows(self._batches.n_rows, self._shuffle_seed, epoch)
-        rows = self._order[first:stop]
-        return self._x.index_select(0, rows), self._y.index_select(0, rows)
+    def _mean_loss(self, parts: Iterator[Part]) -> float:
+        """The mean loss of all parts together; leaves its gradient, where one is kept."""
+        first = next(parts)
+        second = next(parts, None)
+        if second is not None:
+            return self._mean_of_many(chain((first, second), parts), _total_weight(first))
+        loss = self._part_loss(first)
+        self._backward(loss)
+        return loss.item()
+
+    def _mean_of_many(self, parts: Iterator[Part], unit: float) -> float:
+        """Each part counts by its rows, or by their weights, in units that keep sums small."""
+        total = weight = 0.0
+        for part in parts:
+            share = _total_weight(part) / (unit or 1.0)
+            loss = self._part_loss(part) * share
+            self._backward(loss)
+            total += loss.item()
+            weight += share
+        weight = weight or 1.0
+        for parameter in self._parameters:
+            if torch.is_grad_enabled() and parameter.grad is not None:
+                parameter.grad /= weight
+        return total / weight
+
+    def _part_loss(self, part: Part) -> torch.Tensor:
+        prediction = self._model(part.x)
+        if part.weight is None:
+            return self._loss.mean(prediction, part.y)
+        losses = self._loss.of_samples(prediction, part.y)
+        # Rows that all count nothing have no loss, and pull nowhere.
+        return (part.weight * losses).sum() / (part.weight.sum() or 1.0)
+
+    def _backward(self, loss: torch.Tensor) -> None:
+        if torch.is_grad_enabled():
+            loss.backward()
 
     def _grad_norm(self) -> float:
         gradients = [p.grad.flatten() for p in self._parameters if p.grad is not None]
@@ -92,3 +115,7 @@ class ReferenceDescent:
     def _restore(self, weights: list[torch.Tensor]) -> None:
         for parameter, value in zip(self._parameters, weights, strict=True):
             parameter.copy_(value)
+
+
+def _total_weight(part: Part) -> float:
+    return float(len(part.y)) if part.weight is None else float(part.weight.double().sum())

@@ -13,7 +13,7 @@ from workers.engine.optimizers import OPTIMIZERS, Optimizer
 
 __all__ = ["Limits", "Record", "Seeds", "Specification", "SpecificationError"]
 
-StrategyName = Literal["auto", "reference", "kernels"]
+StrategyName = Literal["auto", "reference", "kernels", "streaming"]
 Member = TypeVar("Member")
 
 

@@ -16,8 +16,9 @@ def warm_up() -> None:
     numba keeps them in `NUMBA_CACHE_DIR`, or beside the sources. Takes seconds in the first
     process of a machine.
     """
-    data = Data(x=np.ones((3, 1)), y=np.ones((3, 1)))
-    for strategy, batch_size in product(STRATEGIES, (None, 2)):
+    x = np.ones((3, 1))
+    for weight, strategy, batch_size in product((None, np.ones(3)), STRATEGIES, (None, 2)):
+        data = Data(x=x, y=x, weight=weight)
         mapping = _TINY | {"strategy": strategy, "batch_size": batch_size}
         fit(Specification.from_mapping(mapping), data)
 

@@ -62,7 +62,7 @@ def end(context: Context, fit_id: str) -> None:
         claim,
         status="succeeded",
         stop_reason="completed",
-        result={"loss_history": history, "final_loss": 0.5},
+        result={"loss_history": history, "final_loss": 0.5, "coefficients": {"x": 1.0}},
         artifacts=rows,
     )
 

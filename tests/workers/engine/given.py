@@ -6,7 +6,7 @@ import numpy as np
 
 from workers.engine import Data, Specification
 
-STRATEGIES = ("reference", "kernels")
+STRATEGIES = ("reference", "kernels", "streaming")
 
 
 def sgd(**changes: Any) -> dict[str, Any]:
@@ -54,10 +54,21 @@ def specification(**changes: Any) -> Specification:
     return Specification.from_mapping(mapping(**changes))
 
 
-def noisy_plane(n_rows: int = 50, n_features: int = 3, n_targets: int = 1, seed: int = 0) -> Data:
-    """Normal features, and targets that are a plane of them and some noise."""
+def noisy_plane(
+    n_rows: int = 50,
+    n_features: int = 3,
+    n_targets: int = 1,
+    seed: int = 0,
+    *,
+    weighted: bool = False,
+) -> Data:
+    """Normal features, and targets that are a plane of them and some noise.
+
+    Weights are drawn from 0, 1 and what lies between.
+    """
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n_rows, n_features))
     slopes = rng.normal(size=(n_features, n_targets))
     noise = rng.normal(size=(n_rows, n_targets))
-    return Data(x=x, y=x @ slopes + 3 + 0.5 * noise)
+    weight = np.clip(rng.uniform(-0.5, 1.5, n_rows), 0, 1) if weighted else None
+    return Data(x=x, y=x @ slopes + 3 + 0.5 * noise, weight=weight)

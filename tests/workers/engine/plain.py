@@ -37,7 +37,11 @@ def plain_fit(spec: dict[str, Any], data: Data, initial: dict[str, Any], dtype: 
         predicted = x[rows] @ weight.T
         if "bias" in parameters:
             predicted = predicted + parameters["bias"]
-        return ((y[rows] - predicted) ** 2).mean()
+        losses = ((y[rows] - predicted) ** 2).mean(dim=1)
+        if data.weight is None:
+            return losses.mean()
+        counts = torch.tensor(data.weight, dtype=x.dtype)[rows]
+        return (counts * losses).sum() / counts.sum() if counts.any() else 0 * losses.sum()
 
     for rows in batches_of(spec, len(x)):
         optimizer.zero_grad()

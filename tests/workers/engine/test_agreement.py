@@ -32,6 +32,7 @@ def fits(draw: st.DrawFn) -> tuple[dict[str, Any], Data]:
         n_features=draw(st.integers(1, 5)),
         n_targets=draw(st.integers(1, 3)),
         seed=draw(st.integers(0, 100)),
+        weighted=draw(st.booleans()),
     )
     n_rows = len(data.x)
     batch_size = draw(st.none() | st.integers(5, n_rows))

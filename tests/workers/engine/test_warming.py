@@ -10,7 +10,7 @@ from workers.engine import Data, fit, kernels, warm_up
 def test_warm_up_compiles_for_every_fit() -> None:
     # given a warm process
     warm_up()
-    loops: list[Any] = [kernels.descend, kernels.fill_tiles, kernels.sum_squares]
+    loops: list[Any] = [kernels.descend, kernels.fill_tiles, kernels.sum_all]
     before = [loop.signatures for loop in loops]
     assert [len(signatures) for signatures in before] == [1, 1, 1]
 

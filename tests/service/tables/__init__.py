@@ -1,0 +1,1 @@
+"""Tables: formats, refusals, digests, generators."""

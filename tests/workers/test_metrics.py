@@ -1,0 +1,64 @@
+"""Metrics, gathered block by block, are scikit-learn's."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from sklearn import metrics
+
+from workers.metrics import RegressionMetrics
+
+
+def measured(true: np.ndarray, predicted: np.ndarray, block_rows: int = 1000) -> dict[str, float]:
+    gathered = RegressionMetrics()
+    for first in range(0, len(true), block_rows):
+        stop = first + block_rows
+        gathered.add(true[first:stop], predicted[first:stop])
+    return gathered.result()
+
+
+def test_metrics_by_hand() -> None:
+    true, predicted = np.array([[1.0], [2.0], [4.0]]), np.array([[1.0], [3.0], [2.0]])
+
+    assert measured(true, predicted) == pytest.approx(
+        {
+            "mse": 5 / 3,
+            "rmse": (5 / 3) ** 0.5,
+            "mae": 1.0,
+            "r2": 1 - 5 / (14 / 3),
+            "max_error": 2.0,
+        }
+    )
+
+
+# Sums of these are exact, so that a constant target has no spread for either.
+finite = st.integers(-8_000_000, 8_000_000).map(lambda eighths: eighths / 8)
+
+
+@given(
+    npst.arrays(np.float64, st.tuples(st.integers(2, 20), st.integers(1, 3)), elements=finite),
+    st.data(),
+)
+def test_metrics_are_scikit_learns(true: np.ndarray, data: st.DataObject) -> None:
+    predicted = data.draw(npst.arrays(np.float64, true.shape, elements=finite))
+
+    ours = measured(true, predicted, data.draw(st.integers(1, 20)))
+
+    assert ours == pytest.approx(
+        {
+            "mse": metrics.mean_squared_error(true, predicted),
+            "rmse": metrics.mean_squared_error(true, predicted) ** 0.5,
+            "mae": metrics.mean_absolute_error(true, predicted),
+            "r2": metrics.r2_score(true, predicted),
+            "max_error": metrics.max_error(true.ravel(), predicted.ravel()),
+        },
+        rel=1e-9,
+    )
+
+
+def test_metrics_of_one_row_or_of_overflow_are_not_numbers() -> None:
+    one = np.ones((1, 1))
+
+    assert np.isnan(measured(one, one)["r2"])
+    assert not np.isfinite(list(measured(one, one * np.inf).values())).any()
