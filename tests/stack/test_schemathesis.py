@@ -1,5 +1,6 @@
 """Every operation of the document, with good and bad requests, on the real service."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ def test_no_request_that_can_be_drawn_breaks_the_contract(service_url: str, tmp_
             *("--phases", "examples,coverage,fuzzing,stateful", "--seed", "1"),
         ],
         cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(CONFIGURATION.parent.parent)},
         capture_output=True,
         text=True,
         check=False,
