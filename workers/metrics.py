@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
+def regression_metrics(true: Floats, predicted: Floats) -> dict[str, float]:
+    """mse, rmse, mae, r2 and max_error over (n, k) float64; see `RegressionMetrics`."""
+    gathered = RegressionMetrics()
+    gathered.add(true, predicted)
+    return gathered.result()
+
+
 class RegressionMetrics:
-    """mse, rmse, mae, r2 and max_error, gathered block by block."""
+    """mse, rmse, mae, r2 and max_error, gathered block by block in one pass."""
 
     def __init__(self) -> None:
         self._n_rows = 0
@@ -20,11 +27,12 @@ class RegressionMetrics:
         self._squares: Floats | float = 0.0
         self._distance = 0.0
         self._largest = 0.0
+        self._origin: Floats | None = None
         self._mean: Floats | float = 0.0
         self._spread: Floats | float = 0.0
 
     def add(self, true: Floats, predicted: Floats) -> None:
-        """Take the next rows in, (m, k) float64 each."""
+        """Take the next rows in, (m, k) float64 each, at least one."""
         with np.errstate(over="ignore", invalid="ignore"):
             residual = true - predicted
             distance = np.abs(residual)
@@ -34,21 +42,30 @@ class RegressionMetrics:
             self._merge(true)
 
     def _merge(self, true: Floats) -> None:
-        """The spread around the mean, merged by Chan's formula."""
+        """Merge the mean and the sum of squares around it, as Chan, Golub and LeVeque (1979) do.
+
+        Both are of distances from the first row: those of a constant target are exactly 0, where
+        the mean of its own numbers may be rounded.
+        """
+        if self._origin is None:
+            self._origin = true[0].copy()
         n, m = self._n_rows, len(true)
-        mean = true.mean(axis=0)
+        shifted = true - self._origin
+        mean = shifted.sum(axis=0) / m
         gap = mean - self._mean
-        self._spread += np.sum((true - mean) ** 2, axis=0) + gap * gap * (n * m / (n + m))
+        spread = np.sum((shifted - mean) ** 2, axis=0)
+        self._spread += spread if n == 0 else spread + gap * gap * (n * m / (n + m))
         self._mean += gap * (m / (n + m))
         self._n_rows, self._n_targets = n + m, true.shape[1]
 
     def result(self) -> dict[str, float]:
-        """The metrics of all rows; several targets count alike.
+        """The metrics of all rows, at least one; several targets count alike.
 
         What overflows is infinite or NaN; r2 of a single row is NaN.
         """
         n_values = self._n_rows * self._n_targets
-        mse = float(np.sum(self._squares)) / n_values
+        with np.errstate(over="ignore"):
+            mse = float(np.sum(self._squares)) / n_values
         return {
             "mse": mse,
             "rmse": mse**0.5,

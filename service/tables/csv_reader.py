@@ -15,7 +15,7 @@ from service.tables.columns import Kind, from_text
 from service.tables.pieces import Piece, ReadOptions
 from service.tables.places import MOST_PLACES, refuse, refuse_bad_names
 
-_BLOCK_BYTES = 4 * 1024**2
+_BLOCK_BYTES = 1024**2
 
 
 def read_csv(path: Path, options: ReadOptions) -> Iterator[Piece]:

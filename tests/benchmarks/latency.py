@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ from service.queue import broker_url
 from service.schemas.generators import LinearTable
 from service.settings import Settings
 from service.tables.generators import generate
-from tests.benchmarks.timing import Timing
+from tests.benchmarks.timing import Timing, interleaved
 from tests.stack.conftest import serving
 
 _STEPS = 100
@@ -34,26 +33,15 @@ def measure() -> list[Timing]:
         _noop_round_trip(Settings(data_dir=Path(directory)).redis_address) as noop,
         closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)) as api,
     ):
-        return _interleaved(
+        return interleaved(
             {
                 "bare Celery no-op": noop,
                 "POST /v1/fits, dataset by id": _fit(api, _stored_dataset(api)),
                 "POST /v1/fits, dataset inline": _fit(api, _columns()),
-            }
+            },
+            _ROUNDS,
+            _WARM_UP_ROUNDS,
         )
-
-
-def _interleaved(calls: dict[str, Callable[[], None]]) -> list[Timing]:
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(_WARM_UP_ROUNDS):
-        for call in calls.values():
-            call()
-    for _ in range(_ROUNDS):
-        for name, call in calls.items():
-            began = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - began)
-    return [Timing(name, taken) for name, taken in seconds.items()]
 
 
 def _columns() -> dict[str, Any]:

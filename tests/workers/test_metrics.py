@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from sklearn import metrics
 
-from workers.metrics import RegressionMetrics
+from workers.metrics import RegressionMetrics, regression_metrics
 
 
 def measured(true: np.ndarray, predicted: np.ndarray, block_rows: int = 1000) -> dict[str, float]:
@@ -55,6 +55,45 @@ def test_metrics_are_scikit_learns(true: np.ndarray, data: st.DataObject) -> Non
         },
         rel=1e-9,
     )
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_metrics_of_many_blocks_are_scikit_learns(offset: float) -> None:
+    # given more rows than a block, targets of different spreads far from 0
+    rng = np.random.default_rng(0)
+    true = offset + rng.normal(size=(100_003, 3)) * [1e-3, 1.0, 1e3]
+    predicted = true + rng.normal(size=true.shape) * [1e-4, 2.0, 10.0]
+
+    # then the blocks' metrics are those of all rows at once
+    ours = measured(true, predicted, 999)
+    assert ours == pytest.approx(
+        {
+            "mse": metrics.mean_squared_error(true, predicted),
+            "rmse": metrics.mean_squared_error(true, predicted) ** 0.5,
+            "mae": metrics.mean_absolute_error(true, predicted),
+            "r2": metrics.r2_score(true, predicted),
+            "max_error": metrics.max_error(true.ravel(), predicted.ravel()),
+        },
+        rel=1e-9,
+    )
+    assert regression_metrics(true, predicted) == pytest.approx(ours, rel=1e-12)
+
+
+@pytest.mark.parametrize("block_rows", [1, 3, 7])
+def test_a_constant_target_is_met_or_missed(block_rows: int) -> None:
+    # given a number whose sums are rounded
+    true = np.full((7, 1), 0.1)
+
+    # then r2 is 1 where it is predicted, and 0 where it is not
+    assert measured(true, true, block_rows)["r2"] == 1
+    assert measured(true, true + 1, block_rows)["r2"] == 0
+
+
+def test_sums_that_overflow_are_infinite() -> None:
+    true = np.array([[1e154, 1e154], [-1e154, -1e154]])
+
+    assert measured(true, 0 * true)["mse"] == np.inf
+    assert regression_metrics(true, 0 * true)["mse"] == np.inf
 
 
 def test_metrics_of_one_row_or_of_overflow_are_not_numbers() -> None:

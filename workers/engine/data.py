@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _BLOCK_ROWS = 65_536
+_BLOCK_BYTES = 64 * 1024**2
+_NUMBER_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,7 @@ class Shape:
     n_rows: int
     n_features: int
     n_targets: int
+    weighted: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +28,8 @@ class Data:
 
     x: (n, d) float64, y: (n, k) float64, weight: (n,) float64, 0 or more, None where every row
     counts alike; the engine casts them to the fit's dtype. Raises ValueError where these are not
-    matrices of one and the same number of rows, at least one.
+    matrices of one and the same number of rows, at least one, or where a weight is below 0 or not
+    finite. The weights of some rows may all be 0, but `fit` refuses those of a whole set.
     """
 
     x: NDArray[np.float64]
@@ -38,13 +42,17 @@ class Data:
             raise ValueError(
                 f"x and y must be (n, d) and (n, k), not {self.x.shape} and {self.y.shape}"
             )
-        if self.weight is not None and self.weight.shape != (len(self.x),):
+        if self.weight is None:
+            return
+        if self.weight.shape != (len(self.x),):
             raise ValueError(f"weight must be ({len(self.x)},), not {self.weight.shape}")
+        if not ((self.weight >= 0) & np.isfinite(self.weight)).all():
+            raise ValueError("every weight must be finite, and 0 or more")
 
     @property
     def shape(self) -> Shape:
-        """The numbers of rows, features and targets."""
-        return Shape(len(self.x), self.x.shape[1], self.y.shape[1])
+        """The numbers of rows, features and targets, and whether rows count by their weights."""
+        return Shape(len(self.x), self.x.shape[1], self.y.shape[1], self.weighted)
 
     @property
     def weighted(self) -> bool:
@@ -72,8 +80,19 @@ class RowSource(Protocol):
         """The rows [first, stop), in order."""
 
 
-def blocks(source: RowSource, most_rows: int = _BLOCK_ROWS) -> Iterator[tuple[int, Data]]:
-    """All rows in order, at most so many at once, each block beside its first row's number."""
+def row_bytes(source: RowSource) -> int:
+    """What a row takes: its features and targets, and its weight where it has one."""
+    shape = source.shape
+    return _NUMBER_BYTES * (shape.n_features + shape.n_targets + source.weighted)
+
+
+def blocks(source: RowSource, most_rows: int | None = None) -> Iterator[tuple[int, Data]]:
+    """All rows in order, at most so many at once, each block beside its first row's number.
+
+    Unless told otherwise, 65,536 rows, or fewer where these would take more than 64 MiB.
+    """
     n_rows = source.shape.n_rows
+    if most_rows is None:
+        most_rows = max(1, min(_BLOCK_ROWS, _BLOCK_BYTES // row_bytes(source)))
     for first in range(0, n_rows, most_rows):
         yield first, source.read(first, min(first + most_rows, n_rows))

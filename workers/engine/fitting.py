@@ -21,13 +21,13 @@ Strategy = Callable[[Specification, RowSource, Batches, Weights], Descent]
 
 
 def _kernels(spec: Specification, source: RowSource, batches: Batches, initial: Weights) -> Descent:
-    return KernelDescent(spec, _in_memory(source), batches, initial)
+    return KernelDescent(spec, _all_rows(source), batches, initial)
 
 
 def _reference(
     spec: Specification, source: RowSource, batches: Batches, initial: Weights
 ) -> Descent:
-    rows = MemoryRows(_in_memory(source), batches, spec.seeds.shuffle, spec.dtype)
+    rows = MemoryRows(_all_rows(source), batches, spec.seeds.shuffle, spec.dtype)
     return ReferenceDescent(spec, source.shape, rows, batches, initial)
 
 
@@ -38,10 +38,8 @@ def _streaming(
     return ReferenceDescent(spec, source.shape, rows, batches, initial)
 
 
-def _in_memory(source: RowSource) -> Data:
-    if not isinstance(source, Data):
-        raise TypeError("this strategy needs its rows in memory")
-    return source
+def _all_rows(source: RowSource) -> Data:
+    return source.read(0, source.shape.n_rows)
 
 
 STRATEGIES: Mapping[str, Strategy] = {
@@ -62,7 +60,7 @@ def check(spec: Specification, shape: Shape) -> None:
 
 def fit(
     spec: Specification,
-    data: RowSource,
+    data: Data | RowSource,
     *,
     on_progress: OnProgress | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -70,13 +68,15 @@ def fit(
 ) -> Result:
     """Descend the loss from the initial weights, and give the weights and the history.
 
-    `data` are `Data`, or a source of more rows than memory holds where `is_streamed` says so.
+    `data` are `Data`, or a source of more rows than memory holds, which is streamed; ValueError
+    says that data in memory have weights, all of them 0.
     `on_progress` is called at most four times a second; `should_stop` every few milliseconds, and
     true ends the fit as "interrupted". `clock` counts seconds. Stopping and divergence are a
     status of the result; SpecificationError says that the fit cannot begin.
     """
     began = clock()
     check(spec, data.shape)
+    _check_weight(data)
     initial = spec.init.weights(spec.model, data.shape, spec.dtype, spec.seeds.init)
     strategy, descent = _begin(spec, data, initial)
     batches = descent.trace.batches
@@ -99,8 +99,13 @@ def fit(
     )
 
 
-def _begin(spec: Specification, data: RowSource, initial: Weights) -> tuple[str, Descent]:
-    strategy = choose_strategy(spec, data.shape)
+def _check_weight(data: Data | RowSource) -> None:
+    if isinstance(data, Data) and data.weight is not None and not data.weight.any():
+        raise ValueError("the weights are all 0: no row counts")
+
+
+def _begin(spec: Specification, data: Data | RowSource, initial: Weights) -> tuple[str, Descent]:
+    strategy = choose_strategy(spec, data.shape, in_memory=isinstance(data, Data))
     batches = cut_batches(spec, data.shape.n_rows)
     return strategy, STRATEGIES[strategy](spec, data, batches, initial)
 

@@ -33,21 +33,21 @@ _STREAMED = frozenset({"streaming"})
 
 def is_streamed(shape: Shape) -> bool:
     """Whether so many rows are read from their source again and again, and never kept."""
-    row_bytes = _NUMBER_BYTES * (shape.n_features + shape.n_targets)
+    row_bytes = _NUMBER_BYTES * (shape.n_features + shape.n_targets + shape.weighted)
     return shape.n_rows * row_bytes > _MOST_BYTES_IN_MEMORY
 
 
-def choose_strategy(spec: Specification, shape: Shape) -> str:
-    """The strategy's name.
+def choose_strategy(spec: Specification, shape: Shape, *, in_memory: bool = True) -> str:
+    """The strategy's name; a source of rows that are not in memory is streamed at any size.
 
     Raises SpecificationError where the specification forces one that does not cover it. Neither
     load nor other fits are looked at, for another strategy gives other last bits.
     """
-    large = is_streamed(shape)
+    streamed = is_streamed(shape) or not in_memory
     covering = [
         name
         for name, covers in COVERED.items()
-        if covers(spec) and (name in _STREAMED or not large)
+        if covers(spec) and (name in _STREAMED or not streamed)
     ]
     if spec.strategy == "auto":
         product = "reference" in covering and _is_matrix_product(spec, shape)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from itertools import chain
 
 import torch
 
@@ -72,28 +71,32 @@ class ReferenceDescent:
 
     def _mean_loss(self, parts: Iterator[Part]) -> float:
         """The mean loss of all parts together; leaves its gradient, where one is kept."""
-        first = next(parts)
-        second = next(parts, None)
-        if second is not None:
-            return self._mean_of_many(chain((first, second), parts), _total_weight(first))
-        loss = self._part_loss(first)
-        self._backward(loss)
+        total = weight = unit = 0.0
+        for part in parts:
+            # In units of the first part a batch in one part, as most are, counts just 1.
+            unit = unit or _total_weight(part)
+            share = _total_weight(part) / (unit or 1.0)
+            total += self._add(part, share)
+            weight += share
+            # A window must be gone before the next one comes.
+            del part
+        if weight in (0.0, 1.0):
+            return total
+        if torch.is_grad_enabled():
+            self._divide_gradients(weight)
+        return total / weight
+
+    def _add(self, part: Part, share: float) -> float:
+        """The part's loss times its share; its gradient is added to the others'."""
+        loss = share * self._part_loss(part)
+        if torch.is_grad_enabled():
+            loss.backward()
         return loss.item()
 
-    def _mean_of_many(self, parts: Iterator[Part], unit: float) -> float:
-        """Each part counts by its rows, or by their weights, in units that keep sums small."""
-        total = weight = 0.0
-        for part in parts:
-            share = _total_weight(part) / (unit or 1.0)
-            loss = self._part_loss(part) * share
-            self._backward(loss)
-            total += loss.item()
-            weight += share
-        weight = weight or 1.0
+    def _divide_gradients(self, by: float) -> None:
         for parameter in self._parameters:
-            if torch.is_grad_enabled() and parameter.grad is not None:
-                parameter.grad /= weight
-        return total / weight
+            if parameter.grad is not None:
+                parameter.grad /= by
 
     def _part_loss(self, part: Part) -> torch.Tensor:
         prediction = self._model(part.x)
@@ -102,10 +105,6 @@ class ReferenceDescent:
         losses = self._loss.of_samples(prediction, part.y)
         # Rows that all count nothing have no loss, and pull nowhere.
         return (part.weight * losses).sum() / (part.weight.sum() or 1.0)
-
-    def _backward(self, loss: torch.Tensor) -> None:
-        if torch.is_grad_enabled():
-            loss.backward()
 
     def _grad_norm(self) -> float:
         gradients = [p.grad.flatten() for p in self._parameters if p.grad is not None]

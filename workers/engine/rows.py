@@ -3,12 +3,17 @@
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from workers.engine.batches import Batches
 from workers.engine.data import Data
 from workers.engine.dtypes import DType, torch_dtype
 from workers.engine.shuffling import shuffle_rows
+
+# torch's own allocations begin at a multiple of this.
+_LINE_BYTES = 64
 
 
 class Part(NamedTuple):
@@ -22,8 +27,9 @@ class Part(NamedTuple):
 class Rows(Protocol):
     """A fit's training rows, in batches.
 
-    The same batch is the same tensors to the bit, and as torch allocates them: the order in which
-    a product sums follows from where in memory its numbers lie.
+    The same batch is the same tensors to the bit, and as far past a line of the cache: the order
+    in which a product sums follows from where in memory its numbers lie. Shuffled batches begin
+    at a line, others lie as slices of a tensor of all rows do.
     """
 
     def parts(self, step: int) -> Iterator[Part]:
@@ -33,11 +39,20 @@ class Rows(Protocol):
         """The whole training set."""
 
 
-def tensors(data: Data, dtype: DType) -> Part:
-    """Copies in the fit's dtype: torch's own allocations are aligned, numpy's not always."""
+def tensors(data: Data, dtype: DType, first: int = 0) -> Part:
+    """Copies in the fit's dtype, placed like the rows from `first` on in a tensor of all rows."""
+    weight = None if data.weight is None else _placed(data.weight, dtype, first)
+    return Part(_placed(data.x, dtype, first), _placed(data.y, dtype, first), weight)
+
+
+def _placed(array: NDArray[np.float64], dtype: DType, first: int) -> torch.Tensor:
     kind = torch_dtype(dtype)
-    weight = None if data.weight is None else torch.tensor(data.weight, dtype=kind)
-    return Part(torch.tensor(data.x, dtype=kind), torch.tensor(data.y, dtype=kind), weight)
+    skipped = first * array[0].size % (_LINE_BYTES // kind.itemsize)
+    room = torch.empty(skipped + array.size, dtype=kind)
+    placed = room[skipped:].view(array.shape)
+    with np.errstate(over="ignore"):
+        placed.numpy()[...] = array
+    return placed
 
 
 def take(rows: Part, order: torch.Tensor) -> Part:
@@ -47,9 +62,15 @@ def take(rows: Part, order: torch.Tensor) -> Part:
 
 
 def cut(rows: Part, first: int, stop: int) -> Part:
-    """The rows [first, stop), in memory of their own."""
-    weight = None if rows.weight is None else rows.weight[first:stop].clone()
-    return Part(rows.x[first:stop].clone(), rows.y[first:stop].clone(), weight)
+    """The rows [first, stop), as views."""
+    weight = None if rows.weight is None else rows.weight[first:stop]
+    return Part(rows.x[first:stop], rows.y[first:stop], weight)
+
+
+def copied(rows: Part) -> Part:
+    """The rows in memory of their own."""
+    weight = None if rows.weight is None else rows.weight.clone()
+    return Part(rows.x.clone(), rows.y.clone(), weight)
 
 
 class MemoryRows:
@@ -64,15 +85,13 @@ class MemoryRows:
     def parts(self, step: int) -> Iterator[Part]:
         """The step's batch."""
         first, stop = self._batches.bounds(step)
-        if stop - first == self._batches.n_rows:
-            yield self._all
-        elif self._batches.shuffled:
-            if first == 0:
-                epoch = step // self._batches.per_epoch
-                self._order = shuffle_rows(self._batches.n_rows, self._shuffle_seed, epoch)
-            yield take(self._all, self._order[first:stop])
-        else:
+        if not self._batches.shuffled:
             yield cut(self._all, first, stop)
+            return
+        if first == 0:
+            epoch = step // self._batches.per_epoch
+            self._order = shuffle_rows(self._batches.n_rows, self._shuffle_seed, epoch)
+        yield take(self._all, self._order[first:stop])
 
     def all_parts(self) -> Iterator[Part]:
         """The whole training set."""

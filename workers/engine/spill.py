@@ -11,7 +11,7 @@ import weakref
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.engine.data import Data, RowSource, blocks
+from workers.engine.data import Data, RowSource, blocks, row_bytes
 
 Floats = NDArray[np.float64]
 
@@ -19,10 +19,9 @@ _NUMBER_BYTES = 8
 _MOST_BLOCK_BYTES = 16 * 1024**2
 
 
-def row_bytes(source: RowSource) -> int:
-    """What a row takes on disk: its place, features, targets, and weight where it has one."""
-    shape = source.shape
-    return _NUMBER_BYTES * (1 + shape.n_features + shape.n_targets + source.weighted)
+def spilled_row_bytes(source: RowSource) -> int:
+    """What a row takes on disk: its place, and all that it takes in memory."""
+    return _NUMBER_BYTES + row_bytes(source)
 
 
 class Spill:
@@ -35,7 +34,7 @@ class Spill:
     def __init__(self, source: RowSource, places: NDArray[np.int64], window_rows: int) -> None:
         self._shape = source.shape
         self._weighted = source.weighted
-        self._row_bytes = row_bytes(source)
+        self._row_bytes = spilled_row_bytes(source)
         self._window_rows = window_rows
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with the spill)
         weakref.finalize(self, self._file.close)

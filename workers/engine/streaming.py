@@ -3,15 +3,17 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workers.engine.batches import Batches
 from workers.engine.data import Data, RowSource
 from workers.engine.dtypes import DType
-from workers.engine.rows import Part, cut, tensors
+from workers.engine.rows import Part, copied, cut, tensors
 from workers.engine.shuffling import shuffle_rows
-from workers.engine.spill import Spill, row_bytes
+from workers.engine.spill import Spill, spilled_row_bytes
 
-WINDOW_BYTES = 64 * 1024**2
+WINDOW_BYTES = 128 * 1024**2
+_INVERTED_ROWS = 2**20
 
 
 class StreamedRows:
@@ -34,7 +36,7 @@ class StreamedRows:
         self._batches = batches
         self._shuffle_seed = shuffle_seed
         self._dtype = dtype
-        fitting = max(1, window_bytes // row_bytes(source))
+        fitting = max(1, window_bytes // spilled_row_bytes(source))
         self._window_rows = max(fitting // batches.size * batches.size, min(fitting, batches.size))
         self._spill: Spill | None = None
         self._epoch: int | None = None
@@ -45,8 +47,11 @@ class StreamedRows:
         first, stop = self._batches.bounds(step)
         epoch = step // self._batches.per_epoch if self._batches.shuffled else None
         for window, begin, end in self._overlaps(first, stop):
-            rows = self._load(window, epoch)
-            yield rows if end - begin == len(rows.y) else cut(rows, begin, end)
+            # No name is given to what is handed out: it would keep the window from going.
+            if epoch is None:
+                yield cut(self._load(window, epoch), begin, end)
+            else:
+                yield copied(cut(self._load(window, epoch), begin, end))
 
     def all_parts(self) -> Iterator[Part]:
         """The whole training set."""
@@ -64,7 +69,10 @@ class StreamedRows:
         if self._window is None or self._window[:2] != (window, epoch):
             # The last window must be gone before the next one comes.
             self._window = None
-            self._window = (window, epoch, tensors(self._read(window, epoch), self._dtype))
+            # An epoch's batches are copied out of it, so that it may lie anywhere.
+            first = window * self._window_rows if epoch is None else 0
+            rows = tensors(self._read(window, epoch), self._dtype, first)
+            self._window = (window, epoch, rows)
         return self._window[2]
 
     def _read(self, window: int, epoch: int | None) -> Data:
@@ -76,10 +84,16 @@ class StreamedRows:
     def _shuffled(self, epoch: int) -> Spill:
         if self._spill is None or self._epoch != epoch:
             self._spill = None
-            order = shuffle_rows(self._batches.n_rows, self._shuffle_seed, epoch).numpy()
-            places = np.empty_like(order)
-            places[order] = np.arange(len(order))
-            del order
+            places = _inverse(shuffle_rows(self._batches.n_rows, self._shuffle_seed, epoch).numpy())
             self._spill = Spill(self._source, places, self._window_rows)
             self._epoch = epoch
         return self._spill
+
+
+def _inverse(order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where in the order each row stands; besides the two, memory for a few rows alone."""
+    places = np.empty_like(order)
+    for first in range(0, len(order), _INVERTED_ROWS):
+        part = order[first : first + _INVERTED_ROWS]
+        places[part] = np.arange(first, first + len(part))
+    return places

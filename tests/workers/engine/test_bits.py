@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -70,6 +71,37 @@ def test_torch_threads_change_nothing(strategy: str) -> None:
 
         # then not a bit differs, and the process has its threads back
         assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("n_features", [1, 5, 17, 40])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_plain_loop_is_torchs_own_on_slices(n_features: int, dtype: torch.dtype) -> None:
+    # given a loop over slices of two tensors, which begin anywhere in a line of the cache
+    data = noisy_plane(n_rows=500, n_features=n_features, n_targets=2)
+    name = str(dtype).removeprefix("torch.")
+    changes = {"dtype": name, "strategy": "reference", "shuffle": False}
+    spec = specification(batch_size=7, steps=60, optimizer=sgd(momentum=0.9), **changes)
+    result = fit(spec, data)
+    x, y = torch.tensor(data.x, dtype=dtype), torch.tensor(data.y, dtype=dtype)
+    model = torch.nn.Linear(n_features, 2, dtype=dtype)
+    model.load_state_dict({n: torch.tensor(w) for n, w in result.initial_weights.items()})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+    # when it is run
+    before, losses = torch.get_num_threads(), []
+    torch.set_num_threads(1)
+    for first in range(0, 420, 7):
+        optimizer.zero_grad()
+        rows = slice(first, first + 7)
+        loss = torch.nn.functional.mse_loss(model(x[rows]), y[rows])
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    torch.set_num_threads(before)
+
+    # then not a bit differs
+    assert result.history.loss.tobytes() == np.array(losses).tobytes()
+    assert result.weights["weight"].tobytes() == model.weight.detach().numpy().tobytes()
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

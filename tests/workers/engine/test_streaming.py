@@ -1,6 +1,9 @@
 """Rows that memory does not hold: the same batches, from a source that is read in order."""
 
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from workers.engine.reference import ReferenceDescent
 from workers.engine.rows import MemoryRows, Rows
 from workers.engine.shuffling import shuffle_rows
 from workers.engine.specification import Specification
-from workers.engine.spill import Spill, row_bytes
+from workers.engine.spill import Spill, spilled_row_bytes
 from workers.engine.streaming import StreamedRows
 
 
@@ -61,7 +64,7 @@ def in_memory(spec: Specification, data: Data) -> Rows:
 
 def streamed(spec: Specification, data: Any, window_rows: int) -> StreamedRows:
     batches = cut_batches(spec, data.shape.n_rows)
-    window_bytes = window_rows * row_bytes(data)
+    window_bytes = window_rows * spilled_row_bytes(data)
     return StreamedRows(data, batches, spec.seeds.shuffle, spec.dtype, window_bytes)
 
 
@@ -72,10 +75,11 @@ def bits(numbers: tuple[Any, ...]) -> list[bytes]:
 @st.composite
 def mini_batches(draw: st.DrawFn) -> tuple[Specification, Data, StreamedRows]:
     n_rows = draw(st.integers(2, 200))
-    data = noisy_plane(n_rows, 3, draw(st.integers(1, 2)), weighted=draw(st.booleans()))
+    n_features = draw(st.sampled_from([1, 3, 17, 40]))
+    data = noisy_plane(n_rows, n_features, draw(st.integers(1, 2)), weighted=draw(st.booleans()))
     batch_size = draw(st.integers(1, min(20, n_rows)))
     spec = specification(
-        optimizer=sgd(momentum=0.9, weight_decay=0.01),
+        optimizer=sgd(lr=1e-3, momentum=draw(st.sampled_from([0.0, 0.9])), weight_decay=0.01),
         batch_size=batch_size,
         shuffle=draw(st.booleans()),
         drop_last=draw(st.booleans()),
@@ -116,9 +120,26 @@ def test_a_batch_larger_than_a_window_is_summed_over_its_parts(
         np.testing.assert_allclose(ours, plain, rtol=1e-9, atol=1e-12)
 
 
-def test_a_divergence_is_seen_at_the_same_step() -> None:
+def test_windows_that_count_nothing_leave_the_others_their_share() -> None:
+    # given a first and a third window whose weights are all 0
+    plain = noisy_plane(60)
+    data = Data(plain.x, plain.y, np.repeat([0.0, 1.0, 0.0, 2.5, 0.5, 1e-3], 10))
+    spec = specification(optimizer=sgd(momentum=0.5))
+
+    found = descend(spec, data, streamed(spec, data, 10))
+    expected = descend(spec, data, in_memory(spec, data))
+
+    for ours, plain_ones in zip(found[1:], expected[1:], strict=True):
+        np.testing.assert_allclose(ours, plain_ones, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_divergence_is_seen_at_the_same_step(shuffle: bool, dtype: str) -> None:
     data = noisy_plane(64)
-    spec = specification(batch_size=8, optimizer=sgd(lr=1e3), steps=1000)
+    spec = specification(
+        batch_size=8, optimizer=sgd(lr=1e3), steps=1000, shuffle=shuffle, dtype=dtype
+    )
 
     found = descend(spec, data, streamed(spec, data, 16))
     expected = descend(spec, data, in_memory(spec, data))
@@ -152,15 +173,42 @@ def test_rows_are_scattered_in_bounded_blocks_and_nothing_stays_behind(
     read = np.concatenate([spill.read(window).x for window in range(4)])
 
     assert np.array_equal(read, watched.data.x[order])
-    assert max(stop - first for first, stop in watched.reads) * row_bytes(watched) <= 2**24
+    assert max(stop - first for first, stop in watched.reads) * spilled_row_bytes(watched) <= 2**24
     assert list(tmp_path.iterdir()) == []
     del spill
+    assert len(os.listdir("/proc/self/fd")) == n_open
+
+
+@contextmanager
+def largest_file(n_bytes: int) -> Iterator[None]:
+    """Let no file grow past so many bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_is_full_is_told_and_nothing_stays_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    data = noisy_plane(1000)
+    n_open = len(os.listdir("/proc/self/fd"))
+
+    # given room for some rows, the last of which is written in part
+    with largest_file(10_001), pytest.raises(OSError, match="too large"):
+        Spill(data, np.arange(1000), 100)
+
+    assert list(tmp_path.iterdir()) == []
     assert len(os.listdir("/proc/self/fd")) == n_open
 
 
 def test_only_tables_past_a_gibibyte_are_streamed() -> None:
     assert not is_streamed(Shape(2**26, 1, 1))
     assert is_streamed(Shape(2**26 + 1, 1, 1))
+    assert is_streamed(Shape(2**26, 1, 1, weighted=True))
     large = Shape(2**27, 1, 1)
     check(Specification.from_mapping(mapping(batch_size=100)), large)
     with pytest.raises(SpecificationError, match="'streaming'"):
@@ -177,5 +225,6 @@ def test_a_source_is_fitted_like_rows_in_memory() -> None:
 
     assert found.strategy == "streaming"
     assert found.history.loss.tobytes() == expected.history.loss.tobytes()
-    with pytest.raises(TypeError, match="in memory"):
+    assert fit(Specification.from_mapping(spec), source).strategy == "streaming"
+    with pytest.raises(SpecificationError, match="these do: 'streaming'"):
         fit(Specification.from_mapping(spec | {"strategy": "kernels"}), source)
