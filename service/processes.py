@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 _PR_SET_PDEATHSIG = 1
 _CHUNK_BYTES = 65_536
-_TAIL_CHUNKS = 20
+_TAIL_BYTES = 16_384
 _TAIL_LINES = 20
 _LOOK_SECONDS = 0.05
 
@@ -58,7 +57,7 @@ class Child:
             # Safe here: whoever starts children has one thread.
             preexec_fn=lambda: die_with(parent_pid),  # noqa: PLW1509
         )
-        self._tail: deque[bytes] = deque(maxlen=_TAIL_CHUNKS)
+        self._tail = b""
         self.started_at = time.monotonic()
 
     @property
@@ -79,7 +78,7 @@ class Child:
     def relay(self) -> bool:
         """Pass what it printed on to our stderr; False once it and its children closed theirs."""
         chunk = os.read(self.output, _CHUNK_BYTES)
-        self._tail.append(chunk)
+        self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
         # A terminal that is gone must not end the service before its parts were stopped.
         with contextlib.suppress(OSError):
             os.write(sys.stderr.fileno(), chunk)
@@ -94,7 +93,7 @@ class Child:
 
     def last_lines(self) -> str:
         """The end of what it printed."""
-        text = b"".join(self._tail).decode(errors="replace")
+        text = self._tail.decode(errors="replace")
         return "\n".join(text.splitlines()[-_TAIL_LINES:])
 
     def signal(self, number: signal.Signals) -> None:

@@ -9,7 +9,9 @@ from typing import IO, Any, cast
 
 import pyarrow as pa
 from flask import request
+from gunicorn.http.errors import ParseException
 from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.exceptions import ClientDisconnected
 from werkzeug.formparser import FormDataParser
 
 from service.errors import InvalidInput, Malformed, Place, TooLarge, UnsupportedMediaType
@@ -72,7 +74,10 @@ class _Whole:
 
     def read(self, size: int = -1) -> bytes:
         """At most so many bytes; none at the end."""
-        chunk = request.stream.read(size)
+        try:
+            chunk = request.stream.read(size)
+        except (ParseException, ClientDisconnected) as error:
+            raise Malformed(f"the body was cut off: {error}") from error
         if self._missing is not None:
             self._missing -= len(chunk)
             if not chunk and size and self._missing > 0:

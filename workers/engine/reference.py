@@ -74,8 +74,9 @@ class ReferenceDescent:
         total = weight = unit = 0.0
         for part in parts:
             # In units of the first part a batch in one part, as most are, counts just 1.
-            unit = unit or _total_weight(part)
-            share = _total_weight(part) / (unit or 1.0)
+            counts = _total_weight(part)
+            unit = unit or counts
+            share = counts / (unit or 1.0)
             total += self._add(part, share)
             weight += share
             # A window must be gone before the next one comes.
@@ -88,7 +89,9 @@ class ReferenceDescent:
 
     def _add(self, part: Part, share: float) -> float:
         """The part's loss times its share; its gradient is added to the others'."""
-        loss = share * self._part_loss(part)
+        loss = self._part_loss(part)
+        if share != 1.0:
+            loss = share * loss
         if torch.is_grad_enabled():
             loss.backward()
         return loss.item()
