@@ -47,6 +47,11 @@ class Columns:
         weight = [] if self.sample_weight is None else [self.sample_weight]
         return list(dict.fromkeys([*used, *weight]))
 
+    def shape(self, n_rows: int) -> Shape:
+        """How large so many rows are to the engine."""
+        weighted = self.sample_weight is not None
+        return Shape(n_rows, len(self.features), len(self.targets), weighted)
+
     def data(self, block: pa.RecordBatch) -> Data:
         """The block's rows as the engine takes them."""
         weight = self.sample_weight
@@ -65,8 +70,8 @@ class StoredRows:
         self._columns = columns
         self._block_rows = table.block_rows
         self._kept: tuple[int, pa.RecordBatch] | None = None
-        self.weighted = columns.sample_weight is not None
-        self.shape = Shape(table.n_rows, len(columns.features), len(columns.targets))
+        self.shape = columns.shape(table.n_rows)
+        self.weighted = self.shape.weighted
 
     def read(self, first: int, stop: int) -> Data:
         """The rows [first, stop), in order."""
@@ -89,8 +94,7 @@ class StoredRows:
 def opened_data(context: Context, claim: Claim) -> Iterator[Data | RowSource]:
     """The claim's rows: in memory, or read from the store where they are too many for that."""
     columns = Columns.of(claim)
-    shape = Shape(claim.n_rows, len(columns.features), len(columns.targets))
-    if not is_streamed(shape):
+    if not is_streamed(columns.shape(claim.n_rows)):
         yield columns.data(_load(context, claim.storage_key, columns.names))
         return
     with (

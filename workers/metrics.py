@@ -11,13 +11,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-def regression_metrics(true: Floats, predicted: Floats) -> dict[str, float]:
-    """mse, rmse, mae, r2 and max_error over (n, k) float64; see `RegressionMetrics`."""
-    gathered = RegressionMetrics()
-    gathered.add(true, predicted)
-    return gathered.result()
-
-
 class RegressionMetrics:
     """mse, rmse, mae, r2 and max_error, gathered block by block in one pass."""
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from sklearn import metrics
 
-from workers.metrics import RegressionMetrics, regression_metrics
+from workers.metrics import RegressionMetrics
 
 
 def measured(true: np.ndarray, predicted: np.ndarray, block_rows: int = 1000) -> dict[str, float]:
@@ -76,7 +76,6 @@ def test_metrics_of_many_blocks_are_scikit_learns(offset: float) -> None:
         },
         rel=1e-9,
     )
-    assert regression_metrics(true, predicted) == pytest.approx(ours, rel=1e-12)
 
 
 @pytest.mark.parametrize("block_rows", [1, 3, 7])
@@ -93,7 +92,6 @@ def test_sums_that_overflow_are_infinite() -> None:
     true = np.array([[1e154, 1e154], [-1e154, -1e154]])
 
     assert measured(true, 0 * true)["mse"] == np.inf
-    assert regression_metrics(true, 0 * true)["mse"] == np.inf
 
 
 def test_metrics_of_one_row_or_of_overflow_are_not_numbers() -> None:

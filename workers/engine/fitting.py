@@ -83,7 +83,8 @@ def fit(
     reporter = _Reporter(on_progress, batches, spec.optimizer.lr, clock)
     deadline = began + spec.limits.max_seconds
     status = _descend(descent, batches.total_steps, deadline, should_stop, reporter)
-    final_loss = descent.final_loss()
+    # Over a large table that is a long pass, and nobody reads it of a fit that goes on elsewhere.
+    final_loss = math.nan if status == "interrupted" else descent.final_loss()
     return Result(
         status=status,
         weights=descent.weights(),

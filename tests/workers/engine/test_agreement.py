@@ -74,7 +74,7 @@ def distance(found: Result | PlainFit, exact: PlainFit) -> float:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @given(case=fits())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_float64_is_the_plain_loop(strategy: str, case: tuple[dict[str, Any], Data]) -> None:
     # given a fit, and the same in a plain loop
     spec, data = case
@@ -91,7 +91,7 @@ def test_float64_is_the_plain_loop(strategy: str, case: tuple[dict[str, Any], Da
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @given(case=fits())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_float32_is_as_near_as_the_plain_loop(
     strategy: str, case: tuple[dict[str, Any], Data]
 ) -> None:

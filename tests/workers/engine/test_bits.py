@@ -33,7 +33,7 @@ def begin(strategy: str, batch_size: int | None) -> Descent:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("batch_size", [None, 7])
 @given(cuts=st.sets(st.integers(1, 39)))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_chunks_change_nothing(strategy: str, batch_size: int | None, cuts: set[int]) -> None:
     # given a descent made in one go
     whole = begin(strategy, batch_size)

@@ -11,7 +11,7 @@ from workers.engine import History, fit
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @given(every=st.integers(1, 30), steps=st.integers(1, 25))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_every_mth_step_is_kept(strategy: str, every: int, steps: int) -> None:
     # given a fit recorded whole, and the same recorded every so many steps
     def history_of(m: int) -> History:

@@ -17,7 +17,7 @@ from workers.engine import Shape, SpecificationError, check, fit
     bias=st.booleans(),
     dtype=st.sampled_from(["float32", "float64"]),
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_default_is_what_torch_draws(
     seed: int, n_features: int, n_targets: int, bias: bool, dtype: str
 ) -> None:
