@@ -10,9 +10,8 @@ from service.errors import InvalidInput, Place
 from service.pointers import pointer
 from service.schemas.fits import FitRequest, GivenInit
 from service.settings import Settings
+from service.suitability import Columns, unsuitable_places
 from service.tables.encoding import encode
-
-Columns = Mapping[str, Mapping[str, Any]]
 
 
 def resolve(request: FitRequest, dataset: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
@@ -32,6 +31,7 @@ def resolve(request: FitRequest, dataset: Mapping[str, Any], settings: Settings)
         places = [
             *_label_places(request, [feature.label for feature in encoded]),
             *_model_places(request, len(encoded), len(request.targets), settings),
+            *unsuitable_places(request, columns, _n_moves(request, dataset["n_rows"])),
         ]
     if places:
         raise InvalidInput(places[0].detail, places=places)
@@ -120,6 +120,14 @@ def steps_an_epoch(n_rows: int, batch_size: int | None, drop_last: bool) -> int:
     if batch_size is None:
         return 1
     return n_rows // batch_size if drop_last else math.ceil(n_rows / batch_size)
+
+
+def _n_moves(request: FitRequest, n_rows: int) -> int:
+    """How often a schedule of the request moves the rate."""
+    an_epoch = steps_an_epoch(n_rows, request.batch_size, request.drop_last)
+    total = request.steps or an_epoch * (request.epochs or 0)
+    by_step = request.scheduler is not None and request.scheduler.interval == "step"
+    return total if by_step else total // an_epoch
 
 
 def _length_places(request: FitRequest, n_rows: int, settings: Settings) -> list[Place]:

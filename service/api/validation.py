@@ -13,6 +13,7 @@ from service.pointers import pointer
 Model = TypeVar("Model", bound=BaseModel)
 
 MOST_PLACES = 20
+_OF_TAGS = ("union_tag_not_found", "union_tag_invalid")
 _CODES = {"extra_forbidden": "unknown_field", "missing": "required"}
 
 
@@ -57,7 +58,7 @@ def _explained(model: type[BaseModel], error: ValidationError, sent: Any) -> Inv
 
 
 def _places(model: type[BaseModel], error: ValidationError, sent: Any) -> list[Place]:
-    found = error.errors(include_url=False, include_context=False, include_input=False)
+    found = error.errors(include_url=False, include_input=False)
     return [_place(model, one, sent) for one in found[:MOST_PLACES]]
 
 
@@ -65,11 +66,25 @@ def _place(model: type[BaseModel], one: Mapping[str, Any], sent: Any) -> Place:
     path = _real_path(one["loc"], sent, keep_last=one["type"] in _CODES)
     code = _CODES.get(one["type"], one["type"])
     detail = one["msg"][0].lower() + one["msg"][1:]
+    if code in _OF_TAGS:
+        return _of_a_tag(path, one["ctx"])
     if code == "unknown_field":
         detail = _unknown(model, path)
     elif code == "required":
         detail = f"the field {path[-1]!r} is required"
     return Place(code, detail, pointer(*path))
+
+
+def _of_a_tag(path: Sequence[str | int], context: Mapping[str, Any]) -> Place:
+    """A union's member is named by a field that is missing, or by a name that none has."""
+    name = context["discriminator"].strip("'")
+    where = pointer(*path, name)
+    if "tag" not in context:
+        return Place("required", f"the field {name!r} is required", where)
+    known = context["expected_tags"].replace("'", "").split(", ")
+    close = difflib.get_close_matches(context["tag"], known, n=1)
+    guess = f"did you mean {close[0]!r}? There are" if close else "there are"
+    return Place("unknown_kind", f"no {name} {context['tag']!r}; {guess} {', '.join(known)}", where)
 
 
 def _real_path(loc: Sequence[str | int], sent: Any, *, keep_last: bool) -> list[str | int]:

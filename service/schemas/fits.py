@@ -5,12 +5,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from service.schemas.common import Matrix, Metadata, Schema, Seed, Tags, Vector
+from service.schemas.common import Matrix, Metadata, Positive, Schema, Seed, Tags, Vector
 from service.schemas.datasets import ColumnName, DatasetRequest
+from service.schemas.losses import Loss, MseLoss, Penalty
+from service.schemas.optimizers import Optimizer, Sgd
+from service.schemas.schedules import Schedule
 
 DatasetId = Annotated[str, StringConstraints(max_length=100)]
-NonNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
 
 
 def _object_or_scalar(value: Any) -> str:
@@ -37,32 +38,6 @@ class LinearModel(Schema):
 
     kind: Literal["linear"] = "linear"
     bias: bool = True
-
-
-class MseLoss(Schema):
-    """The mean of (y − ŷ)², without a half."""
-
-    kind: Literal["mse"] = "mse"
-
-
-class Sgd(Schema):
-    """torch.optim.SGD: its argument names, rules and defaults."""
-
-    kind: Literal["sgd"] = "sgd"
-    lr: NonNegative = 1e-3
-    momentum: NonNegative = 0.0
-    nesterov: bool = False
-    weight_decay: NonNegative = 0.0
-    dampening: float = 0.0
-
-    @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> Self:
-        if self.nesterov and (self.momentum <= 0 or self.dampening != 0):
-            raise PydanticCustomError(
-                "nesterov_needs_momentum",
-                "nesterov needs a momentum above 0 and a dampening of 0",
-            )
-        return self
 
 
 class NamedInit(Schema):
@@ -135,8 +110,11 @@ class FitRequest(Schema):
     ]
     sample_weight: ColumnName | None = None
     model: LinearModel = LinearModel()
-    loss: MseLoss = MseLoss()
-    optimizer: Sgd = Sgd()
+    loss: Loss = MseLoss()
+    penalty: Penalty = Penalty()
+    optimizer: Optimizer = Sgd()
+    scheduler: Schedule | None = None
+    clip_grad_norm: Positive | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
     shuffle: bool = True
     drop_last: bool = False

@@ -245,3 +245,35 @@ def test_a_thousand_fits_at_once_all_end_exactly(client: httpx.Client, notebook:
         by_rate.setdefault(lr, set()).add(body["final_loss"])
     assert all(len(losses) == 1 for losses in by_rate.values())
     assert len(by_rate) == 200
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "scheduler"),
+    [
+        ({"kind": "adam", "lr": 0.1}, {"kind": "cosine", "T_max": 50, "interval": "step"}),
+        ({"kind": "lbfgs", "line_search_fn": "strong_wolfe"}, None),
+        ({"kind": "rmsprop"}, {"kind": "one_cycle", "max_lr": 0.1, "interval": "step"}),
+    ],
+)
+def test_other_rules_reach_the_same_line(
+    client: httpx.Client, optimizer: dict[str, Any], scheduler: dict[str, Any] | None
+) -> None:
+    spec = {
+        "dataset": {"columns": {"x": [-1, 0, 1, 2], "y": [1, 3, 5, 7]}},
+        "target": "y",
+        "loss": {"kind": "huber", "delta": 5},
+        "optimizer": optimizer,
+        "scheduler": scheduler,
+        "steps": 500,
+        "dtype": "float64",
+    }
+
+    fit = client.post("/v1/fits", json=spec, headers={"Prefer": "wait=30"}).json()
+
+    assert fit["status"] == "succeeded", fit
+    assert fit["coefficients"] == pytest.approx({"intercept": 3, "x": 2}, abs=0.05)
+    again = client.post("/v1/fits", json=fit["spec"], headers={"Prefer": "wait=30"}).json()
+    assert again["spec"] == fit["spec"]
+    assert again["weights"] == fit["weights"]
+    rates = client.get(f"/v1/fits/{fit['id']}/history.json").json()["lr"]
+    assert (len(set(rates)) > 1) == (scheduler is not None)

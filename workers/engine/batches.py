@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from workers.engine.errors import SpecificationError
+from workers.engine.schedules import Interval
 from workers.engine.specification import Specification
 
 
@@ -24,6 +25,10 @@ class Batches:
     def n_epochs(self) -> int:
         """The epochs that the fit begins."""
         return -(-self.total_steps // self.per_epoch)
+
+    def n_moves(self, interval: Interval) -> int:
+        """How often a schedule moves in the whole fit: after each step, or each whole epoch."""
+        return self.total_steps if interval == "step" else self.total_steps // self.per_epoch
 
     def bounds(self, step: int) -> tuple[int, int]:
         """Where the step's batch begins and ends in its epoch's order."""

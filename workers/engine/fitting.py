@@ -4,6 +4,9 @@ import math
 import time
 from collections.abc import Callable, Mapping
 
+import torch
+from torch import nn
+
 from workers.engine.batches import Batches, cut_batches
 from workers.engine.data import Data, RowSource, Shape
 from workers.engine.descent import Descent
@@ -53,9 +56,16 @@ _PROGRESS_SECONDS = 0.25
 
 def check(spec: Specification, shape: Shape) -> None:
     """Raise SpecificationError where the specification cannot be fitted to data of this shape."""
-    cut_batches(spec, shape.n_rows)
+    batches = cut_batches(spec, shape.n_rows)
     spec.init.check(spec.model, shape, spec.dtype)
+    _check_rule(spec, batches)
     choose_strategy(spec, shape)
+
+
+def _check_rule(spec: Specification, batches: Batches) -> None:
+    optimizer = spec.optimizer.build([nn.Parameter(torch.zeros(1))])
+    if spec.schedule is not None:
+        spec.schedule.build(optimizer, batches.n_moves(spec.schedule.interval))
 
 
 def fit(
@@ -80,7 +90,7 @@ def fit(
     initial = spec.init.weights(spec.model, data.shape, spec.dtype, spec.seeds.init)
     strategy, descent = _begin(spec, data, initial)
     batches = descent.trace.batches
-    reporter = _Reporter(on_progress, batches, spec.optimizer.lr, clock)
+    reporter = _Reporter(on_progress, batches, clock)
     deadline = began + spec.limits.max_seconds
     status = _descend(descent, batches.total_steps, deadline, should_stop, reporter)
     # Over a large table that is a long pass, and nobody reads it of a fit that goes on elsewhere.
@@ -89,7 +99,7 @@ def fit(
         status=status,
         weights=descent.weights(),
         initial_weights=initial,
-        history=descent.trace.history(spec.optimizer.lr),
+        history=descent.trace.history(),
         n_steps=descent.n_steps,
         total_steps=batches.total_steps,
         failed_step=descent.failed_step,
@@ -114,13 +124,10 @@ def _begin(spec: Specification, data: Data | RowSource, initial: Weights) -> tup
 class _Reporter:
     """Passes on a fit's progress, but not too often."""
 
-    def __init__(
-        self, on_progress: OnProgress | None, batches: Batches, lr: float, clock: Clock
-    ) -> None:
+    def __init__(self, on_progress: OnProgress | None, batches: Batches, clock: Clock) -> None:
         self.clock = clock
         self._on_progress = on_progress
         self._batches = batches
-        self._lr = lr
         self._next = clock() + _PROGRESS_SECONDS
 
     def report(self, descent: Descent) -> None:
@@ -135,7 +142,7 @@ class _Reporter:
                 total_steps=self._batches.total_steps,
                 epoch=(descent.n_steps - 1) // self._batches.per_epoch,
                 loss=descent.trace.last_loss,
-                lr=self._lr,
+                lr=descent.trace.last_lr,
             )
         )
 

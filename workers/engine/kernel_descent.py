@@ -33,15 +33,16 @@ class KernelDescent:
         self._shapes = {name: array.shape for name, array in initial.items()}
         self._rows = _lay_rows(data, batches, spec.dtype)
         self._state = _start(initial, self._rows.tiles_x.shape[2])
+        arguments = spec.optimizer.arguments
         self._rule = kernels.Rule(
             lr=float(spec.optimizer.lr),
-            momentum=float(spec.optimizer.momentum),
-            dampening=float(spec.optimizer.dampening),
-            weight_decay=float(spec.optimizer.weight_decay),
-            nesterov=spec.optimizer.nesterov,
+            momentum=float(arguments["momentum"]),
+            dampening=float(arguments["dampening"]),
+            weight_decay=float(arguments["weight_decay"]),
+            nesterov=arguments["nesterov"],
             largest=largest(spec.dtype),
         )
-        self.trace = Trace(batches, spec.record.every)
+        self.trace = Trace(batches, spec.record.every, spec.optimizer.lr)
         self._record = kernels.Record(
             self.trace.loss, self.trace.grad_norm, self.trace.epoch_sums, spec.record.every
         )

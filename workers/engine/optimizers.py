@@ -1,45 +1,78 @@
 """The optimizers: torch.optim's names, arguments and rules."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
-import torch
-from torch import nn
+from torch import nn, optim
 
 from workers.engine.errors import SpecificationError
 
+# One entry a kind of the contract.
+OPTIMIZERS: Mapping[str, type[optim.Optimizer]] = {
+    "sgd": optim.SGD,
+    "adam": optim.Adam,
+    "adamw": optim.AdamW,
+    "adamax": optim.Adamax,
+    "nadam": optim.NAdam,
+    "radam": optim.RAdam,
+    "rmsprop": optim.RMSprop,
+    "adagrad": optim.Adagrad,
+    "adadelta": optim.Adadelta,
+    "asgd": optim.ASGD,
+    "rprop": optim.Rprop,
+    "lbfgs": optim.LBFGS,
+}
+
 
 @dataclass(frozen=True, slots=True)
-class Sgd:
-    """torch.optim.SGD.
+class Optimizer:
+    """One of `OPTIMIZERS` and its arguments, all of them filled in.
 
-    Raises SpecificationError for a nesterov that torch refuses.
+    Raises SpecificationError for a kind that is unknown, and for arguments that torch refuses.
     """
 
-    lr: float
-    momentum: float
-    nesterov: bool
-    weight_decay: float
-    dampening: float
+    kind: str
+    arguments: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        if self.nesterov and (self.momentum <= 0 or self.dampening != 0):
+        if self.kind not in OPTIMIZERS:
+            known = ", ".join(map(repr, OPTIMIZERS))
+            detail = f"the engine knows {known}, no {self.kind!r}"
+            raise SpecificationError("/optimizer/kind", detail)
+        if not (self.kind == "sgd" and self.arguments["nesterov"]):
+            return
+        # torch's own words for this name no field.
+        if self.arguments["momentum"] <= 0 or self.arguments["dampening"] != 0:
             raise SpecificationError(
                 "/optimizer/nesterov", "nesterov needs a momentum above 0 and a dampening of 0"
             )
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """Its JSON object → the optimizer."""
+        arguments = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in mapping.items()
+            if name != "kind"
+        }
+        return cls(mapping["kind"], arguments)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate before any schedule."""
+        return float(self.arguments["lr"])
+
+    @property
+    def searches(self) -> bool:
+        """Whether a step looks at the loss several times, as LBFGS does."""
+        return self.kind == "lbfgs"
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
         """The torch optimizer of these parameters, as one group."""
-        return torch.optim.SGD(
-            parameters,
-            lr=self.lr,
-            momentum=self.momentum,
-            dampening=self.dampening,
-            weight_decay=self.weight_decay,
-            nesterov=self.nesterov,
-        )
-
-
-Optimizer = Sgd
-
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": Sgd}
+        build: Any = OPTIMIZERS[self.kind]
+        try:
+            optimizer: optim.Optimizer = build(parameters, **self.arguments)
+        except ValueError as error:
+            raise SpecificationError("/optimizer", str(error)) from error
+        return optimizer

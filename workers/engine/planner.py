@@ -6,7 +6,6 @@ from workers.engine.data import Shape
 from workers.engine.errors import SpecificationError
 from workers.engine.losses import Mse
 from workers.engine.models import Linear
-from workers.engine.optimizers import Sgd
 from workers.engine.specification import Specification
 
 Covers = Callable[[Specification], bool]
@@ -19,7 +18,9 @@ _SMALL_WORK = 2**20
 
 
 def _kernels_cover(spec: Specification) -> bool:
-    return (type(spec.model), type(spec.loss), type(spec.optimizer)) == (Linear, Mse, Sgd)
+    plain = spec.schedule is None and spec.clip_grad_norm is None and not spec.penalty
+    known = (type(spec.model), type(spec.loss), spec.optimizer.kind) == (Linear, Mse, "sgd")
+    return plain and known
 
 
 # In the order of preference.

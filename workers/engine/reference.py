@@ -1,15 +1,16 @@
 """The plain PyTorch loop: the definition of a fit, for every specification."""
 
 import math
-from collections.abc import Iterator
 
 import torch
 
 from workers.engine.batches import Batches
 from workers.engine.data import Shape
 from workers.engine.dtypes import torch_dtype
+from workers.engine.objective import Objective
 from workers.engine.results import Weights
-from workers.engine.rows import Part, Rows
+from workers.engine.rows import Rows
+from workers.engine.rule import Rule
 from workers.engine.specification import Specification
 from workers.engine.threads import threads_for, torch_threads
 from workers.engine.trace import Trace
@@ -29,9 +30,9 @@ class ReferenceDescent:
         self._model = spec.model.module(shape, torch_dtype(spec.dtype))
         self._model.load_state_dict({n: torch.tensor(w) for n, w in initial.items()})
         self._parameters = list(self._model.parameters())
-        self._loss = spec.loss
-        self._optimizer = spec.optimizer.build(self._parameters)
-        self.trace = Trace(batches, spec.record.every)
+        self._objective = Objective(self._model, spec.loss, spec.penalty)
+        self.trace = Trace(batches, spec.record.every, spec.optimizer.lr)
+        self._rule = Rule(spec, self._parameters, self.trace)
         self.n_steps = 0
         self.failed_step: int | None = None
         self.n_threads = threads_for(work)
@@ -54,70 +55,29 @@ class ReferenceDescent:
     def final_loss(self) -> float:
         """The loss over the whole training set."""
         with torch_threads(self.n_threads):
-            return self._mean_loss(self._rows.all_parts())
+            return self._objective.mean(self._rows.all_parts())
 
     def _update(self) -> None:
-        self._optimizer.zero_grad()
-        loss = self._mean_loss(self._rows.parts(self.n_steps))
+        loss, grad_norm = self._evaluate()
         if not math.isfinite(loss):
             self.failed_step = self.n_steps
             return
-        self.trace.add(loss, self._grad_norm())
+        self.trace.add(loss, grad_norm, self._rule.lr)
         before = [p.detach().clone() for p in self._parameters]
-        self._optimizer.step()
+        self._rule.update(loss, lambda: self._evaluate()[0])
         if not all(bool(p.isfinite().all()) for p in self._parameters):
             self.failed_step = self.n_steps
             self._restore(before)
+            return
+        self._rule.move(self.n_steps, loss)
 
-    def _mean_loss(self, parts: Iterator[Part]) -> float:
-        """The mean loss of all parts together; leaves its gradient, where one is kept."""
-        total = weight = unit = 0.0
-        for part in parts:
-            # In units of the first part a batch in one part, as most are, counts just 1.
-            counts = _total_weight(part)
-            unit = unit or counts
-            share = counts / (unit or 1.0)
-            total += self._add(part, share)
-            weight += share
-            # A window must be gone before the next one comes.
-            del part
-        if weight in (0.0, 1.0):
-            return total
-        if torch.is_grad_enabled():
-            self._divide_gradients(weight)
-        return total / weight
-
-    def _add(self, part: Part, share: float) -> float:
-        """The part's loss times its share; its gradient is added to the others'."""
-        loss = self._part_loss(part)
-        if share != 1.0:
-            loss = share * loss
-        if torch.is_grad_enabled():
-            loss.backward()
-        return loss.item()
-
-    def _divide_gradients(self, by: float) -> None:
-        for parameter in self._parameters:
-            if parameter.grad is not None:
-                parameter.grad /= by
-
-    def _part_loss(self, part: Part) -> torch.Tensor:
-        prediction = self._model(part.x)
-        if part.weight is None:
-            return self._loss.mean(prediction, part.y)
-        losses = self._loss.of_samples(prediction, part.y)
-        # Rows that all count nothing have no loss, and pull nowhere.
-        return (part.weight * losses).sum() / (part.weight.sum() or 1.0)
-
-    def _grad_norm(self) -> float:
-        gradients = [p.grad.flatten() for p in self._parameters if p.grad is not None]
-        return float(torch.linalg.vector_norm(torch.cat(gradients)))
+    def _evaluate(self) -> tuple[float, float]:
+        """The loss on the step's batch, and its gradient's norm; leaves the gradient, clipped."""
+        self._rule.forget_gradients()
+        loss = self._objective.mean(self._rows.parts(self.n_steps))
+        return loss, self._rule.clip()
 
     @torch.no_grad()
     def _restore(self, weights: list[torch.Tensor]) -> None:
         for parameter, value in zip(self._parameters, weights, strict=True):
             parameter.copy_(value)
-
-
-def _total_weight(part: Part) -> float:
-    return float(len(part.y)) if part.weight is None else float(part.weight.double().sum())

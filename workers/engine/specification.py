@@ -9,9 +9,10 @@ from workers.engine.errors import SpecificationError
 from workers.engine.initialization import NAMED_INITS, GivenInit, Init
 from workers.engine.losses import LOSSES, Loss
 from workers.engine.models import MODELS, Model
-from workers.engine.optimizers import OPTIMIZERS, Optimizer
+from workers.engine.optimizers import Optimizer
+from workers.engine.schedules import Schedule
 
-__all__ = ["Limits", "Record", "Seeds", "Specification", "SpecificationError"]
+__all__ = ["Limits", "Penalty", "Record", "Seeds", "Specification", "SpecificationError"]
 
 StrategyName = Literal["auto", "reference", "kernels", "streaming"]
 Member = TypeVar("Member")
@@ -24,6 +25,17 @@ class Seeds:
     init: int
     shuffle: int
     split: int
+
+
+@dataclass(frozen=True, slots=True)
+class Penalty:
+    """l1·Σ|w| + l2·Σw² over the weights, never the biases, added to the mean loss."""
+
+    l1: float
+    l2: float
+
+    def __bool__(self) -> bool:
+        return self.l1 != 0 or self.l2 != 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +56,17 @@ class Limits:
 class Specification:
     """A fit's specification, every default filled in.
 
-    `batch_size` None is the whole set. One of `epochs` and `steps` is None. `strategy` is a
-    strategy's name, or "auto" to let the planner choose.
+    `batch_size` None is the whole set; `clip_grad_norm` None leaves gradients as they are. One of
+    `epochs` and `steps` is None. `strategy` is a strategy's name, or "auto" to let the planner
+    choose.
     """
 
     model: Model
     loss: Loss
+    penalty: Penalty
     optimizer: Optimizer
+    schedule: Schedule | None
+    clip_grad_norm: float | None
     batch_size: int | None
     shuffle: bool
     drop_last: bool
@@ -77,7 +93,10 @@ class Specification:
         return cls(
             model=_member(MODELS, mapping, "model"),
             loss=_member(LOSSES, mapping, "loss"),
-            optimizer=_member(OPTIMIZERS, mapping, "optimizer"),
+            penalty=Penalty(**mapping["penalty"]),
+            optimizer=Optimizer.from_mapping(mapping["optimizer"]),
+            schedule=_schedule(mapping["scheduler"]),
+            clip_grad_norm=mapping["clip_grad_norm"],
             batch_size=mapping["batch_size"],
             shuffle=mapping["shuffle"],
             drop_last=mapping["drop_last"],
@@ -101,6 +120,10 @@ def _member(table: Mapping[str, type[Member]], mapping: Mapping[str, Any], key: 
         known = ", ".join(map(repr, table))
         raise SpecificationError(f"/{key}/kind", f"the engine knows {known}, no {kind!r}")
     return table[kind](**arguments)
+
+
+def _schedule(mapping: Mapping[str, Any] | None) -> Schedule | None:
+    return None if mapping is None else Schedule.from_mapping(mapping)
 
 
 def _init(mapping: Mapping[str, Any]) -> Init:

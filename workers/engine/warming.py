@@ -26,6 +26,9 @@ def warm_up() -> None:
 _TINY: dict[str, Any] = {
     "model": {"kind": "linear", "bias": True},
     "loss": {"kind": "mse"},
+    "penalty": {"l1": 0.0, "l2": 0.0},
+    "scheduler": None,
+    "clip_grad_norm": None,
     "optimizer": {
         "kind": "sgd",
         "lr": 0.1,

@@ -247,7 +247,7 @@ def test_a_wrong_table_is_told_with_row_and_column(http: FlaskClient, context: C
         ({"rows": [{"x": 1}, {"x": True}]}, ("wrong_type", 1, "x", "/rows/1/x")),
         ({"rows": [{"x": 1}, {"y": 1}]}, ("ragged_row", 1, None, "/rows/1")),
         ({"rows": [{" ": 1}]}, ("empty_column_name", None, " ", "/rows/0/ ")),
-        ({"generator": {"kind": "typo"}}, ("union_tag_invalid", None, None, "/generator")),
+        ({"generator": {"kind": "typo"}}, ("unknown_kind", None, None, "/generator/kind")),
         ({"generator": {"kind": "xor"}}, ("required", None, None, "/generator/n")),
         (
             {"generator": {"kind": "xor", "n": 10**9}},

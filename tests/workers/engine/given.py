@@ -28,6 +28,9 @@ def mapping(**changes: Any) -> dict[str, Any]:
     return {
         "model": {"kind": "linear", "bias": True},
         "loss": {"kind": "mse"},
+        "penalty": {"l1": 0.0, "l2": 0.0},
+        "scheduler": None,
+        "clip_grad_norm": None,
         "optimizer": sgd(),
         "batch_size": None,
         "shuffle": True,

@@ -51,7 +51,7 @@ def descend(spec: Specification, data: Data, rows: Rows, cuts: int = 1_000) -> t
     descent = ReferenceDescent(spec, data.shape, rows, batches, initial)
     while descent.n_steps < batches.total_steps and descent.failed_step is None:
         descent.advance(min(cuts, batches.total_steps - descent.n_steps))
-    history = descent.trace.history(spec.optimizer.lr)
+    history = descent.trace.history()
     weights = descent.weights()
     arrays = [history.loss, history.grad_norm, history.epochs_train_loss, *weights.values()]
     return descent.failed_step, descent.final_loss(), *arrays

@@ -1,0 +1,64 @@
+"""How the plain loop makes an update: clipping, the optimizer, the schedule."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from workers.engine.specification import Specification
+from workers.engine.trace import Trace
+
+
+class Rule:
+    """The optimizer of some parameters, and the schedule of its rate."""
+
+    def __init__(self, spec: Specification, parameters: list[nn.Parameter], trace: Trace) -> None:
+        self._parameters = parameters
+        self._clip_grad_norm = spec.clip_grad_norm
+        self._searches = spec.optimizer.searches
+        self._optimizer = spec.optimizer.build(parameters)
+        self._scheduled = spec.schedule
+        self._trace = trace
+        if spec.schedule is not None:
+            n_moves = trace.batches.n_moves(spec.schedule.interval)
+            self._schedule = spec.schedule.build(self._optimizer, n_moves)
+
+    @property
+    def lr(self) -> float:
+        """The rate of the next update."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def forget_gradients(self) -> None:
+        """Before a gradient is computed anew."""
+        self._optimizer.zero_grad()
+
+    def clip(self) -> float:
+        """The gradients' L2 norm over all parameters; after it they are clipped to the limit."""
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.cat([g.flatten() for g in gradients]))
+        if self._clip_grad_norm is not None:
+            nn.utils.clip_grads_with_norm_(self._parameters, self._clip_grad_norm, norm)
+        return float(norm)
+
+    def update(self, loss: float, again: Callable[[], float]) -> None:
+        """One update from the gradients; a searching optimizer asks for more of them by `again`."""
+        if not self._searches:
+            self._optimizer.step()
+            return
+        # What it asks for first is known already.
+        known = [loss]
+        self._optimizer.step(lambda: known.pop() if known else again())
+
+    def move(self, step: int, loss: float) -> None:
+        """Move the rate on after the step's update, or after the last one of its epoch."""
+        if self._scheduled is None:
+            return
+        epoch, batch = divmod(step, self._trace.batches.per_epoch)
+        if self._scheduled.interval == "epoch":
+            if batch != self._trace.batches.per_epoch - 1:
+                return
+            loss = self._trace.epoch_loss(epoch)
+        if self._scheduled.looks_at_the_loss:
+            self._schedule.step(loss)  # type: ignore[arg-type]
+        else:
+            self._schedule.step()
