@@ -11,6 +11,7 @@ from service.lifecycle import get_fit
 from service.queue import BROKER_ERRORS
 from service.schemas.common import TERMINAL
 from service.schemas.plots import PlotFormat, PlotOptions
+from service.suitability import OF_CLASSES
 
 _DRAWN_WITHIN_SECONDS = 30.0
 MEDIA_TYPES: dict[PlotFormat, str] = {"png": "image/png", "svg": "image/svg+xml"}
@@ -23,8 +24,9 @@ def plot_kinds(fit: dict[str, Any]) -> list[str]:
     kinds = ["loss"]
     spec = fit["spec"]
     # A category's coefficients have other names than its column.
-    drawn = fit["coefficients"] is not None and set(spec["features"]) <= set(fit["coefficients"])
-    if drawn and len(spec["features"]) == 1 and isinstance(spec["target"], str):
+    named = fit["coefficients"] is not None and set(spec["features"]) <= set(fit["coefficients"])
+    line = spec["model"]["kind"] == "linear" and spec["loss"]["kind"] not in OF_CLASSES
+    if named and line and len(spec["features"]) == 1 and isinstance(spec["target"], str):
         kinds.append("fit")
     return kinds
 

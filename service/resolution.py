@@ -10,7 +10,7 @@ from service.errors import InvalidInput, Place
 from service.pointers import pointer
 from service.schemas.fits import FitRequest, GivenInit
 from service.settings import Settings
-from service.suitability import Columns, unsuitable_places
+from service.suitability import Columns, loss_of, n_outputs, unsuitable_places
 from service.tables.encoding import encode
 
 
@@ -27,15 +27,16 @@ def resolve(request: FitRequest, dataset: Mapping[str, Any], settings: Settings)
         *_length_places(request, dataset["n_rows"], settings),
     ]
     if not places:
+        places = unsuitable_places(request, columns, _n_moves(request, dataset["n_rows"]))
+    if not places:
         encoded = encode(features, dataset["columns"])
         places = [
             *_label_places(request, [feature.label for feature in encoded]),
-            *_model_places(request, len(encoded), len(request.targets), settings),
-            *unsuitable_places(request, columns, _n_moves(request, dataset["n_rows"])),
+            *_model_places(request, len(encoded), n_outputs(request, columns), settings),
         ]
     if places:
         raise InvalidInput(places[0].detail, places=places)
-    spec = request.model_dump(mode="json")
+    spec = request.model_copy(update={"loss": loss_of(request)}).model_dump(mode="json")
     spec["dataset"] = dataset["id"]
     spec["features"] = features
     return spec
@@ -55,9 +56,7 @@ def _column_places(request: FitRequest, columns: Columns) -> list[Place]:
         seen.add(name)
     if request.features is None and set(columns) <= seen:
         places.append(Place("no_features", "no column is left as a feature", "/target"))
-    if not places:
-        places = [*_target_places(request, columns), *_sample_weight_places(request, columns)]
-    return places
+    return places or _sample_weight_places(request, columns)
 
 
 def _named(request: FitRequest) -> list[tuple[str, str]]:
@@ -70,14 +69,6 @@ def _named(request: FitRequest) -> list[tuple[str, str]]:
         named.append(("/sample_weight", request.sample_weight))
     features = request.features or ()
     return [*named, *((pointer("features", i), name) for i, name in enumerate(features))]
-
-
-def _target_places(request: FitRequest, columns: Columns) -> list[Place]:
-    return [
-        Place("not_numbers", f"{name!r} is a category, and the model needs numbers", where)
-        for where, name in _named(request)
-        if name in request.targets and columns[name]["type"] != "number"
-    ]
 
 
 def _sample_weight_places(request: FitRequest, columns: Columns) -> list[Place]:
@@ -143,11 +134,11 @@ def _length_places(request: FitRequest, n_rows: int, settings: Settings) -> list
 
 
 def _model_places(
-    request: FitRequest, n_features: int, n_targets: int, settings: Settings
+    request: FitRequest, n_features: int, n_outputs: int, settings: Settings
 ) -> list[Place]:
-    expected: dict[str, tuple[int, ...]] = {"weight": (n_targets, n_features)}
+    expected: dict[str, tuple[int, ...]] = {"weight": (n_outputs, n_features)}
     if request.model.bias:
-        expected["bias"] = (n_targets,)
+        expected["bias"] = (n_outputs,)
     n_parameters = sum(math.prod(shape) for shape in expected.values())
     if n_parameters > settings.max_parameters:
         limit = f"{settings.max_parameters} (THALWEG_MAX_PARAMETERS)"

@@ -6,10 +6,39 @@ from typing import Any
 from service.errors import Place
 from service.pointers import pointer
 from service.schemas.fits import FitRequest
-from service.schemas.losses import PoissonLoss
+from service.schemas.losses import BceLoss, CrossEntropyLoss, Loss, MseLoss
 from service.schemas.schedules import CyclicSchedule, OneCycleSchedule
 
 Columns = Mapping[str, Mapping[str, Any]]
+
+MOST_CLASSES = 1_000
+_OF_NUMBERS = ("mse", "mae", "huber", "smooth_l1", "quantile", "poisson")
+_OF_TWO_CLASSES = ("bce", "hinge")
+OF_CLASSES = (*_OF_TWO_CLASSES, "cross_entropy")
+
+# The losses that suit each model, its default first.
+SUITABLE: Mapping[str, tuple[str, ...]] = {
+    "linear": (*_OF_NUMBERS, "hinge"),
+    "logistic": ("bce",),
+    "softmax": ("cross_entropy",),
+}
+_DEFAULTS: Mapping[str, Loss] = {
+    "mse": MseLoss(),
+    "bce": BceLoss(kind="bce"),
+    "cross_entropy": CrossEntropyLoss(kind="cross_entropy"),
+}
+
+
+def loss_of(request: FitRequest) -> Loss:
+    """The loss that the request names, or else its model's own."""
+    return request.loss or _DEFAULTS[SUITABLE[request.model.kind][0]]
+
+
+def n_outputs(request: FitRequest, columns: Columns) -> int:
+    """How many numbers the model gives for a row: a score a class, or a number a target."""
+    if loss_of(request).kind == "cross_entropy":
+        return int(columns[request.targets[0]]["n_distinct"])
+    return len(request.targets)
 
 
 def unsuitable_places(request: FitRequest, columns: Columns, n_moves: int) -> list[Place]:
@@ -18,7 +47,53 @@ def unsuitable_places(request: FitRequest, columns: Columns, n_moves: int) -> li
     `columns` are the dataset's by name, and hold every target; `n_moves` is how often a schedule
     would move the rate.
     """
-    return [*_schedule_places(request, n_moves), *_target_places(request, columns)]
+    return [
+        *_loss_places(request),
+        *_target_places(request, columns),
+        *_schedule_places(request, n_moves),
+    ]
+
+
+def _loss_places(request: FitRequest) -> list[Place]:
+    suitable = SUITABLE[request.model.kind]
+    kind = loss_of(request).kind
+    if kind in suitable:
+        return []
+    detail = f"{kind} does not suit a {request.model.kind} model; these do: {', '.join(suitable)}"
+    return [Place("unsuitable_loss", detail, "/loss")]
+
+
+def _target_places(request: FitRequest, columns: Columns) -> list[Place]:
+    loss = loss_of(request)
+    if loss.kind in OF_CLASSES:
+        return _class_places(request, loss, columns)
+    several = not isinstance(request.target, str)
+    places = []
+    for i, name in enumerate(request.targets):
+        where = pointer("target", i) if several else "/target"
+        if columns[name]["type"] != "number":
+            detail = f"{name!r} is a category, and {loss.kind} needs numbers"
+            places.append(Place("not_numbers", detail, where))
+        elif loss.kind == "poisson" and columns[name]["min"] < 0:
+            detail = f"{name!r} has numbers below 0, and poisson counts"
+            places.append(Place("negative_target", detail, where))
+    return places
+
+
+def _class_places(request: FitRequest, loss: Loss, columns: Columns) -> list[Place]:
+    if len(request.targets) > 1:
+        return [Place("several_targets", f"{loss.kind} takes one target of classes", "/target")]
+    found = columns[request.targets[0]]["n_distinct"]
+    most = 2 if loss.kind in _OF_TWO_CLASSES else MOST_CLASSES
+    if not 2 <= found <= most:  # noqa: PLR2004
+        asked = "2 classes" if most == 2 else f"2 to {most} classes"  # noqa: PLR2004
+        detail = f"{loss.kind} needs {asked}; {request.targets[0]!r} has {found}"
+        return [Place("wrong_classes", detail, "/target")]
+    weight = loss.class_weight if isinstance(loss, CrossEntropyLoss) else None
+    if weight is not None and (len(weight) != found or not any(weight)):
+        detail = f"needs a weight for each of the {found} classes, not all 0"
+        return [Place("wrong_class_weight", detail, "/loss/class_weight")]
+    return []
 
 
 def _schedule_places(request: FitRequest, n_moves: int) -> list[Place]:
@@ -32,18 +107,3 @@ def _schedule_places(request: FitRequest, n_moves: int) -> list[Place]:
         detail = f"the cycle must last for all {n_moves} moves of the fit, or be null"
         places.append(Place("short_cycle", detail, "/scheduler/total_steps"))
     return places
-
-
-def _target_places(request: FitRequest, columns: Columns) -> list[Place]:
-    if not isinstance(request.loss, PoissonLoss):
-        return []
-    several = not isinstance(request.target, str)
-    return [
-        Place(
-            "negative_target",
-            f"{name!r} has numbers below 0, and poisson counts",
-            pointer("target", i) if several else "/target",
-        )
-        for i, name in enumerate(request.targets)
-        if columns[name]["min"] < 0
-    ]

@@ -1,17 +1,19 @@
 """A claim's dataset → the arrays that the engine takes."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from service.context import Context
 from service.lifecycle import Claim
+from service.suitability import OF_CLASSES
 from service.tables.encoding import Feature, encode, matrix
 from service.tables.stored import StoredTable
 from workers.engine import Data, RowSource, Shape, is_streamed
@@ -22,13 +24,17 @@ _LARGEST_KEPT_BYTES = 16 * 1024**2
 _tables: OrderedDict[str, pa.RecordBatch] = OrderedDict()
 
 
+Label = str | int | float
+
+
 @dataclass(frozen=True)
 class Columns:
-    """Which columns of a table are features, targets and weights."""
+    """Which columns of a table are features, targets and weights; `classes` are the target's."""
 
     features: list[Feature]
-    targets: list[Feature]
+    targets: list[str]
     sample_weight: str | None
+    classes: list[Label] | None = None
 
     @classmethod
     def of(cls, claim: Claim) -> "Columns":
@@ -36,29 +42,38 @@ class Columns:
         target = claim.spec["target"]
         return cls(
             features=encode(claim.spec["features"], claim.columns),
-            targets=[Feature(name) for name in ([target] if isinstance(target, str) else target)],
+            targets=[target] if isinstance(target, str) else target,
             sample_weight=claim.spec["sample_weight"],
         )
 
     @property
     def names(self) -> list[str]:
         """Every column that is read, once."""
-        used = [feature.column for feature in (*self.features, *self.targets)]
         weight = [] if self.sample_weight is None else [self.sample_weight]
-        return list(dict.fromkeys([*used, *weight]))
+        used = [*(feature.column for feature in self.features), *self.targets, *weight]
+        return list(dict.fromkeys(used))
 
     def shape(self, n_rows: int) -> Shape:
         """How large so many rows are to the engine."""
+        n_classes = None if self.classes is None else len(self.classes)
         weighted = self.sample_weight is not None
-        return Shape(n_rows, len(self.features), len(self.targets), weighted)
+        return Shape(n_rows, len(self.features), len(self.targets), weighted, n_classes)
 
     def data(self, block: pa.RecordBatch) -> Data:
         """The block's rows as the engine takes them."""
+        if self.classes is None:
+            y = matrix(block, [Feature(name) for name in self.targets])
+        else:
+            # A class is the number of its place among the sorted ones.
+            cells = block.column(self.targets[0])
+            places = pc.index_in(cells, value_set=pa.array(self.classes, cells.type))
+            y = places.to_numpy()[:, None].astype(np.float64)
         weight = self.sample_weight
         return Data(
             x=matrix(block, self.features),
-            y=matrix(block, self.targets),
+            y=y,
             weight=None if weight is None else block.column(weight).to_numpy(),
+            n_classes=None if self.classes is None else len(self.classes),
         )
 
 
@@ -90,18 +105,47 @@ class StoredRows:
         return self._kept[1]
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A claim's rows, and the sorted classes where its target is one."""
+
+    rows: Data | RowSource
+    classes: list[Label] | None
+
+
 @contextmanager
-def opened_data(context: Context, claim: Claim) -> Iterator[Data | RowSource]:
+def opened_data(context: Context, claim: Claim) -> Iterator[Loaded]:
     """The claim's rows: in memory, or read from the store where they are too many for that."""
     columns = Columns.of(claim)
+    of_classes = claim.spec["loss"]["kind"] in OF_CLASSES
     if not is_streamed(columns.shape(claim.n_rows)):
-        yield columns.data(_load(context, claim.storage_key, columns.names))
+        block = _load(context, claim.storage_key, columns.names)
+        if of_classes:
+            columns = replace(columns, classes=_classes([block], columns.targets[0]))
+        yield Loaded(columns.data(block), columns.classes)
         return
     with (
         context.storage.local(claim.storage_key) as path,
         StoredTable(path, columns.names) as table,
     ):
-        yield StoredRows(table, columns)
+        if of_classes:
+            with table.only(columns.targets[0]) as target:
+                classes = _classes(target.blocks(), columns.targets[0])
+            columns = replace(columns, classes=classes)
+        yield Loaded(StoredRows(table, columns), columns.classes)
+
+
+def _classes(blocks: Iterable[pa.RecordBatch], name: str) -> list[Label]:
+    """The different cells of the column, sorted; whole numbers without a point."""
+    found: set[Any] = set()
+    for block in blocks:
+        # 0 and -0 are one class.
+        cells = pc.unique(block.column(name)).to_pylist()
+        found.update(cell + 0.0 if isinstance(cell, float) else cell for cell in cells)
+    return [
+        int(cell) if isinstance(cell, float) and cell.is_integer() else cell
+        for cell in sorted(found)
+    ]
 
 
 def _load(context: Context, storage_key: str, names: Sequence[str]) -> pa.RecordBatch:

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from service.lifecycle import Claim
 from service.tables.encoding import encode
-from workers.engine import Data, History, Progress, Result, RowSource, blocks
+from workers.class_metrics import ClassMetrics
+from workers.engine import History, Progress, Result, blocks
 from workers.fingerprint import fingerprint
+from workers.inputs import Label, Loaded
 from workers.metrics import RegressionMetrics
 
 _MOST_POINTS = 1_000
@@ -32,16 +34,17 @@ def history_arrays(history: History) -> Arrays:
     }
 
 
-def describe_result(claim: Claim, data: Data | RowSource, result: Result) -> dict[str, Any]:
+def describe_result(claim: Claim, loaded: Loaded, result: Result) -> dict[str, Any]:
     """What the fit's row keeps: weights, coefficients, losses, metrics, where they came from."""
     n_parameters = sum(array.size for array in result.weights.values())
     seconds = result.compute_seconds
     return {
         "weights": _shown_weights(result.weights, n_parameters),
-        "coefficients": _coefficients(claim, result.weights),
+        "coefficients": _coefficients(claim, loaded.classes, result.weights),
+        "classes": loaded.classes,
         "final_loss": finite(result.final_loss),
         "loss_history": thin(result.history),
-        "metrics": {"train": _metrics(data, result.weights), "validation": None},
+        "metrics": {"train": _metrics(claim, loaded, result.weights), "validation": None},
         "diagnostics": {
             "n_parameters": n_parameters,
             "strategy": result.strategy,
@@ -77,13 +80,19 @@ def _shown_weights(weights: Mapping[str, NDArray[Any]], n_parameters: int) -> An
     return {name: array.tolist() for name, array in weights.items()}
 
 
-def _coefficients(claim: Claim, weights: Mapping[str, NDArray[Any]]) -> Any:
-    """By feature's label; by target first where there are several."""
+def _coefficients(
+    claim: Claim, classes: list[Label] | None, weights: Mapping[str, NDArray[Any]]
+) -> Any:
+    """By feature's label; by target or class first where the model gives several numbers."""
     labels = [feature.label for feature in encode(claim.spec["features"], claim.columns)]
     target = claim.spec["target"]
-    targets = [target] if isinstance(target, str) else target
-    named = [_named_row(labels, weights, i) for i in range(len(targets))]
-    return named[0] if isinstance(target, str) else dict(zip(targets, named, strict=True))
+    if claim.spec["loss"]["kind"] == "cross_entropy":
+        outputs = [str(label) for label in classes or ()]
+    elif isinstance(target, str):
+        return _named_row(labels, weights, 0)
+    else:
+        outputs = target
+    return {name: _named_row(labels, weights, i) for i, name in enumerate(outputs)}
 
 
 def _named_row(labels: list[str], weights: Mapping[str, NDArray[Any]], i: int) -> dict[str, float]:
@@ -94,19 +103,20 @@ def _named_row(labels: list[str], weights: Mapping[str, NDArray[Any]], i: int) -
 
 
 def predict(x: NDArray[np.float64], weights: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-    """(n, k) float64 predictions of a linear model, computed in float64."""
+    """(n, k) float64 outputs of a model of one layer, computed in float64."""
     predicted: NDArray[np.float64] = x @ weights["weight"].astype(np.float64).T
     return predicted + weights["bias"] if "bias" in weights else predicted
 
 
-def _metrics(
-    data: Data | RowSource, weights: Mapping[str, NDArray[Any]]
-) -> dict[str, float | None]:
-    metrics = RegressionMetrics()
+def _metrics(claim: Claim, loaded: Loaded, weights: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    metrics: RegressionMetrics | ClassMetrics = RegressionMetrics()
+    if loaded.classes is not None:
+        probable = claim.spec["loss"]["kind"] != "hinge"
+        metrics = ClassMetrics(len(loaded.classes), probable=probable)
     with np.errstate(over="ignore", invalid="ignore"):
-        for _, block in blocks(data):
+        for _, block in blocks(loaded.rows):
             metrics.add(block.y, predict(block.x, weights))
-        return {k: finite(v) for k, v in metrics.result().items()}
+        return {k: v if isinstance(v, list) else finite(v) for k, v in metrics.result().items()}
 
 
 def progress_of(progress: Progress, elapsed_seconds: float) -> dict[str, Any]:

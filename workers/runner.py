@@ -15,7 +15,7 @@ from workers import engine
 from workers.draining import draining
 from workers.engine import Data, Progress, Result, RowSource, Specification, SpecificationError, fit
 from workers.heartbeat import Heartbeat
-from workers.inputs import opened_data
+from workers.inputs import Loaded, opened_data
 from workers.metrics import RegressionMetrics
 from workers.recording import describe_divergence, describe_result, history_arrays, progress_of
 
@@ -56,18 +56,18 @@ def run_fit(context: Context, fit_id: str) -> None:
 def _compute(context: Context, claim: Claim) -> None:
     began = time.perf_counter()
     spec = Specification.from_mapping(claim.spec)
-    with opened_data(context, claim) as data:
+    with opened_data(context, claim) as loaded:
         data_seconds = time.perf_counter() - began
         # The metrics of a large table take a while too.
         with Heartbeat(context, claim) as heartbeat:
-            result = _fit(spec, data, heartbeat)
+            result = _fit(spec, loaded.rows, heartbeat)
             if heartbeat.lost:
                 log.warning("claim_lost")
             elif result.status == "interrupted":
                 lifecycle.requeue(context, claim)
                 log.info("fit_requeued", step=result.n_steps)
             else:
-                _record(context, claim, data, result, data_seconds)
+                _record(context, claim, loaded, result, data_seconds)
 
 
 def _fit(spec: Specification, data: Data | RowSource, heartbeat: Heartbeat) -> Result:
@@ -85,7 +85,7 @@ def _fit(spec: Specification, data: Data | RowSource, heartbeat: Heartbeat) -> R
 def _record(
     context: Context,
     claim: Claim,
-    data: Data | RowSource,
+    loaded: Loaded,
     result: Result,
     data_seconds: float,
 ) -> None:
@@ -99,7 +99,7 @@ def _record(
             ("history", history_arrays(result.history)),
         )
     ]
-    body = describe_result(claim, data, result)
+    body = describe_result(claim, loaded, result)
     body["diagnostics"]["seconds"] = {
         "queued": claim.started_at - claim.created_at,
         "data": data_seconds,

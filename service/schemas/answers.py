@@ -88,8 +88,8 @@ class LossHistory(Answer):
 class Metrics(Answer):
     """How good the predictions are, of the data alone."""
 
-    train: dict[str, float | None]
-    validation: dict[str, float | None] | None
+    train: dict[str, float | list[list[int]] | None]
+    validation: dict[str, float | list[list[int]] | None] | None
 
 
 class FitError(Answer):

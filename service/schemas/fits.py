@@ -7,7 +7,8 @@ from pydantic_core import PydanticCustomError
 
 from service.schemas.common import Matrix, Metadata, Positive, Schema, Seed, Tags, Vector
 from service.schemas.datasets import ColumnName, DatasetRequest
-from service.schemas.losses import Loss, MseLoss, Penalty
+from service.schemas.losses import Loss, Penalty
+from service.schemas.models import LinearModel, Model
 from service.schemas.optimizers import Optimizer, Sgd
 from service.schemas.schedules import Schedule
 
@@ -31,13 +32,6 @@ def _matrix_or_vector(value: Any) -> str:
 def _given_or_named(value: Any) -> str:
     given = isinstance(value, GivenInit) or (isinstance(value, dict) and "weights" in value)
     return "given" if given else "named"
-
-
-class LinearModel(Schema):
-    """y = x·weightᵀ + bias."""
-
-    kind: Literal["linear"] = "linear"
-    bias: bool = True
 
 
 class NamedInit(Schema):
@@ -109,8 +103,8 @@ class FitRequest(Schema):
         Discriminator(_array_or_scalar),
     ]
     sample_weight: ColumnName | None = None
-    model: LinearModel = LinearModel()
-    loss: Loss = MseLoss()
+    model: Model = LinearModel()
+    loss: Loss | None = None
     penalty: Penalty = Penalty()
     optimizer: Optimizer = Sgd()
     scheduler: Schedule | None = None

@@ -46,8 +46,37 @@ class PoissonLoss(Schema):
     kind: Literal["poisson"]
 
 
+class BceLoss(Schema):
+    """torch.nn.BCEWithLogitsLoss: two classes, ŷ the log odds of the second."""
+
+    kind: Literal["bce"]
+    pos_weight: Positive | None = None
+
+
+class CrossEntropyLoss(Schema):
+    """torch.nn.CrossEntropyLoss; `class_weight` in the order of the sorted classes."""
+
+    kind: Literal["cross_entropy"]
+    label_smoothing: Annotated[float, Field(ge=0, le=1)] = 0.0
+    class_weight: Annotated[list[NonNegative], Field(min_length=2)] | None = None
+
+
+class HingeLoss(Schema):
+    """The mean of max(0, 1 − s·ŷ): two classes, s is 1 for the second and −1 for the first."""
+
+    kind: Literal["hinge"]
+
+
 Loss = Annotated[
-    MseLoss | MaeLoss | HuberLoss | SmoothL1Loss | QuantileLoss | PoissonLoss,
+    MseLoss
+    | MaeLoss
+    | HuberLoss
+    | SmoothL1Loss
+    | QuantileLoss
+    | PoissonLoss
+    | BceLoss
+    | CrossEntropyLoss
+    | HingeLoss,
     Field(discriminator="kind"),
 ]
 

@@ -132,6 +132,88 @@ def test_a_category_is_an_indicator_a_text() -> None:
     ]  # fmt: skip
 
 
+LABELLED = DATASET | {
+    "columns": [
+        number("x", n_distinct=10),
+        category("colour", "blue", "red") | {"n_distinct": 2},
+        category("size", "l", "m", "s") | {"n_distinct": 3},
+        number("bit", n_distinct=2),
+        number("y", min=-1.0, n_distinct=10),
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "target", "loss"),
+    [
+        ("linear", "y", "mse"),
+        ("logistic", "colour", "bce"),
+        ("logistic", "bit", "bce"),
+        ("softmax", "size", "cross_entropy"),
+        ("softmax", "x", "cross_entropy"),
+    ],
+)
+def test_every_model_has_a_loss_of_its_own(model: str, target: str, loss: str) -> None:
+    spec = spec_of(dataset=LABELLED, model={"kind": model}, target=target)
+
+    assert spec["loss"]["kind"] == loss
+    assert resolve(FitRequest.model_validate(spec), LABELLED, Settings()) == spec
+
+
+def test_softmax_has_weights_for_each_class() -> None:
+    body: dict[str, Any] = {"model": {"kind": "softmax"}, "target": "size", "features": ["x"]}
+    weights = {"weight": [[1.0], [2.0], [3.0]], "bias": [0.0, 0.0, 0.0]}
+
+    assert spec_of(dataset=LABELLED, **body, init={"weights": weights})
+    assert places_of(
+        dataset=LABELLED, **body, init={"weights": {"weight": [[1.0]], "bias": [0.0] * 3}}
+    ) == [("wrong_shape", "/init/weights/weight")]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"model": {"kind": "logistic"}}, ("wrong_classes", "/target")),
+        ({"model": {"kind": "logistic"}, "target": "size"}, ("wrong_classes", "/target")),
+        (
+            {"model": {"kind": "softmax"}, "target": ["size", "colour"]},
+            ("several_targets", "/target"),
+        ),
+        ({"loss": {"kind": "bce"}, "target": "bit"}, ("unsuitable_loss", "/loss")),
+        ({"loss": {"kind": "poisson"}}, ("negative_target", "/target")),
+        ({"loss": {"kind": "hinge"}, "target": "x"}, ("wrong_classes", "/target")),
+        (
+            {
+                "model": {"kind": "softmax"},
+                "target": "size",
+                "loss": {"kind": "cross_entropy", "class_weight": [1, 2]},
+            },
+            ("wrong_class_weight", "/loss/class_weight"),
+        ),
+        (
+            {
+                "optimizer": {"kind": "adagrad"},
+                "scheduler": {"kind": "cyclic", "base_lr": 0, "max_lr": 1},
+            },
+            ("no_momentum", "/scheduler/cycle_momentum"),
+        ),
+        (
+            {
+                "optimizer": {"kind": "sgd", "momentum": 0.5},
+                "scheduler": {
+                    "kind": "one_cycle", "max_lr": 1, "total_steps": 4, "interval": "step",
+                },
+            },
+            ("short_cycle", "/scheduler/total_steps"),
+        ),
+    ],
+)  # fmt: skip
+def test_parts_that_do_not_suit_each_other_are_refused(
+    body: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    assert places_of(dataset=LABELLED, **body) == [expected]
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [

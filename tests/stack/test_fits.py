@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
+from sklearn.datasets import load_iris, make_blobs
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 NOTEBOOK = json.loads((Path(__file__).parent.parent / "cases" / "notebook_seed42.json").read_text())
 WAIT = {"Prefer": "wait=30"}
@@ -277,3 +280,67 @@ def test_other_rules_reach_the_same_line(
     assert again["weights"] == fit["weights"]
     rates = client.get(f"/v1/fits/{fit['id']}/history.json").json()["lr"]
     assert (len(set(rates)) > 1) == (scheduler is not None)
+
+
+LBFGS = {"kind": "lbfgs", "tolerance_grad": 1e-12, "tolerance_change": 1e-15}
+
+
+def classify(client: httpx.Client, columns: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    body = {"dataset": {"columns": columns}, "target": "label", "dtype": "float64"} | spec
+    answer = client.post("/v1/fits", json=body, headers={"Prefer": "wait=60"})
+    fit: dict[str, Any] = answer.json()
+    assert fit["status"] == "succeeded", fit
+    return fit
+
+
+def test_logistic_regression_is_scikit_learns(client: httpx.Client) -> None:
+    x, y = make_blobs(120, centers=[[0, 0], [2, 1]], cluster_std=1.5, random_state=0)
+    columns = {"a": x[:, 0].tolist(), "b": x[:, 1].tolist()}
+    columns["label"] = np.array(["no", "yes"])[y].tolist()
+
+    # scikit-learn's C weighs the sum of the losses, the penalty here their mean
+    fit = classify(
+        client, columns, model={"kind": "logistic"}, optimizer=LBFGS, steps=30,
+        penalty={"l2": 0.5 / (120 * 0.1)},
+    )  # fmt: skip
+
+    best = LogisticRegression(C=0.1, tol=1e-12, solver="newton-cholesky").fit(x, y)
+    fitted = [fit["coefficients"][name] for name in ("intercept", "a", "b")]
+    assert fitted == pytest.approx([best.intercept_[0], *best.coef_[0]], rel=1e-5)
+    train = fit["metrics"]["train"]
+    assert train["accuracy"] == pytest.approx(best.score(x, y))
+    assert train["roc_auc"] == pytest.approx(roc_auc_score(y, best.decision_function(x)), abs=1e-6)
+    assert np.sum(train["confusion_matrix"]) == 120
+    assert list(fit["plots"]) == ["loss"]
+
+
+def test_softmax_on_iris_is_scikit_learns(client: httpx.Client) -> None:
+    iris = load_iris()
+    columns = {name: iris.data[:, j].tolist() for j, name in enumerate(iris.feature_names)}
+    columns["label"] = iris.target_names[iris.target].tolist()
+
+    fit = classify(
+        client, columns, model={"kind": "softmax"}, optimizer=LBFGS, steps=60,
+        penalty={"l2": 0.5 / 150},
+    )  # fmt: skip
+
+    best = LogisticRegression(tol=1e-10, max_iter=10_000).fit(iris.data, iris.target)
+    assert list(fit["coefficients"]) == list(iris.target_names)
+    for row, name in enumerate(iris.target_names):
+        fitted = [fit["coefficients"][name][feature] for feature in iris.feature_names]
+        assert fitted == pytest.approx(best.coef_[row], rel=1e-3, abs=1e-4)
+    assert fit["metrics"]["train"]["accuracy"] == pytest.approx(best.score(iris.data, iris.target))
+
+
+def test_numbers_are_classes_too(client: httpx.Client) -> None:
+    columns = {"x": [-2, -1, 1, 2], "label": [5, 5, 7, 7]}
+
+    adam = {"kind": "adam", "lr": 0.1}
+
+    margin = classify(client, columns, loss={"kind": "hinge"}, optimizer=adam, steps=300)
+    odds = classify(client, columns, model={"kind": "logistic"}, steps=10)
+
+    assert margin["metrics"]["train"]["accuracy"] == 1
+    assert margin["metrics"]["train"]["log_loss"] is None
+    assert margin["final_loss"] < 0.01
+    assert set(odds["coefficients"]) == {"intercept", "x"}

@@ -14,12 +14,16 @@ _NUMBER_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How large a fit's data are: all that a plan may know of them."""
+    """How large a fit's data are: all that a plan may know of them.
+
+    Where the one target is a class, one of `n_classes`, its numbers are 0, 1, ….
+    """
 
     n_rows: int
     n_features: int
     n_targets: int
     weighted: bool = False
+    n_classes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +31,8 @@ class Data:
     """Training rows in memory.
 
     x: (n, d) float64, y: (n, k) float64, weight: (n,) float64, 0 or more, None where every row
-    counts alike; the engine casts them to the fit's dtype. Raises ValueError where these are not
+    counts alike; `n_classes` where y is (n, 1) classes, see `Shape`. The engine casts them to the
+    fit's dtype. Raises ValueError where these are not
     matrices of one and the same number of rows, at least one, or where a weight is below 0 or not
     finite. The weights of some rows may all be 0, but `fit` refuses those of a whole set.
     """
@@ -35,6 +40,7 @@ class Data:
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     weight: NDArray[np.float64] | None = None
+    n_classes: int | None = None
 
     def __post_init__(self) -> None:
         matrices = (self.x.ndim, self.y.ndim) == (2, 2)
@@ -52,7 +58,8 @@ class Data:
     @property
     def shape(self) -> Shape:
         """The numbers of rows, features and targets, and whether rows count by their weights."""
-        return Shape(len(self.x), self.x.shape[1], self.y.shape[1], self.weighted)
+        n_rows, n_features, n_targets = len(self.x), self.x.shape[1], self.y.shape[1]
+        return Shape(n_rows, n_features, n_targets, self.weighted, self.n_classes)
 
     @property
     def weighted(self) -> bool:
@@ -62,7 +69,7 @@ class Data:
     def read(self, first: int, stop: int) -> "Data":
         """The rows [first, stop)."""
         weight = None if self.weight is None else self.weight[first:stop]
-        return Data(self.x[first:stop], self.y[first:stop], weight)
+        return Data(self.x[first:stop], self.y[first:stop], weight, self.n_classes)
 
 
 class RowSource(Protocol):

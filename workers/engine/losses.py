@@ -1,6 +1,6 @@
 """The losses: means over samples, by torch.nn's names and definitions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,9 @@ class Loss(Protocol):
     def of_samples(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Each sample's loss, (m,): the mean over its targets."""
 
+    def counts(self, target: torch.Tensor) -> torch.Tensor | None:
+        """How much each sample counts in the mean, (m,); None where all count alike."""
+
 
 class _Elementwise:
     """A loss that is a mean over elements; `elements` gives each one's."""
@@ -30,6 +33,10 @@ class _Elementwise:
     def of_samples(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Each sample's loss, (m,): the mean over its targets."""
         return self.reduced(prediction, target, "none").mean(dim=1)
+
+    def counts(self, target: torch.Tensor) -> torch.Tensor | None:
+        """All samples count alike."""
+        return None
 
     def reduced(self, prediction: torch.Tensor, target: torch.Tensor, how: str) -> torch.Tensor:
         """The loss, as torch's `reduction` of this name gives it."""
@@ -101,6 +108,65 @@ class Poisson(_Elementwise):
         return functional.poisson_nll_loss(prediction, target, reduction=how)
 
 
+@dataclass(frozen=True, slots=True)
+class Bce(_Elementwise):
+    """Binary cross entropy of log odds, as torch.nn.BCEWithLogitsLoss."""
+
+    pos_weight: float | None
+
+    def reduced(self, prediction: torch.Tensor, target: torch.Tensor, how: str) -> torch.Tensor:
+        """As torch.nn.BCEWithLogitsLoss."""
+        weight = None if self.pos_weight is None else prediction.new_tensor(self.pos_weight)
+        return functional.binary_cross_entropy_with_logits(
+            prediction, target, reduction=how, pos_weight=weight
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Hinge(_Elementwise):
+    """The mean of max(0, 1 - s·ŷ), s = 1 for the second class, -1 for the first."""
+
+    def reduced(self, prediction: torch.Tensor, target: torch.Tensor, how: str) -> torch.Tensor:
+        """As scikit-learn's hinge_loss."""
+        losses = (1 - (2 * target - 1) * prediction).clamp(min=0)
+        return losses.mean() if how == "mean" else losses
+
+
+@dataclass(frozen=True, slots=True)
+class CrossEntropy:
+    """Cross entropy of class scores (m, c) with classes (m, 1), as torch.nn.CrossEntropyLoss.
+
+    With `class_weight`, (c,), a sample counts as much as its class does.
+    """
+
+    label_smoothing: float
+    class_weight: Sequence[float] | None
+
+    def mean(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The mean over the samples: a scalar."""
+        return self._reduced(prediction, target, "mean")
+
+    def of_samples(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Each sample's loss, (m,), times its class's weight."""
+        return self._reduced(prediction, target, "none")
+
+    def counts(self, target: torch.Tensor) -> torch.Tensor | None:
+        """How much each sample counts, (m,); None where all count alike."""
+        if self.class_weight is None:
+            return None
+        return target.new_tensor(self.class_weight)[target[:, 0].long()]
+
+    def _reduced(self, prediction: torch.Tensor, target: torch.Tensor, how: str) -> torch.Tensor:
+        weight = None if self.class_weight is None else prediction.new_tensor(self.class_weight)
+        return functional.cross_entropy(
+            prediction,
+            target[:, 0].long(),
+            weight=weight,
+            reduction=how,
+            label_smoothing=self.label_smoothing,
+        )
+
+
 # One entry a kind of the contract.
 LOSSES: Mapping[str, type[Loss]] = {
     "mse": Mse,
@@ -109,4 +175,7 @@ LOSSES: Mapping[str, type[Loss]] = {
     "smooth_l1": SmoothL1,
     "quantile": Quantile,
     "poisson": Poisson,
+    "bce": Bce,
+    "cross_entropy": CrossEntropy,
+    "hinge": Hinge,
 }

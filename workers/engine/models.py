@@ -1,24 +1,31 @@
 """The models: their weights' names and shapes, torch's own draws, and their torch modules."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from workers.engine.data import Shape
+from workers.engine.errors import SpecificationError
 
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """y = x·weightᵀ + bias, as torch.nn.Linear."""
+    """y = x·weightᵀ + bias, as torch.nn.Linear: a number for each target."""
 
     bias: bool
 
+    def n_outputs(self, shape: Shape) -> int:
+        """How many numbers the model gives for a row."""
+        return shape.n_targets
+
     def weight_shapes(self, shape: Shape) -> dict[str, tuple[int, ...]]:
         """The shape of every weight by its state_dict name, in the module's order."""
-        shapes: dict[str, tuple[int, ...]] = {"weight": (shape.n_targets, shape.n_features)}
-        return shapes | {"bias": (shape.n_targets,)} if self.bias else shapes
+        n_outputs = self.n_outputs(shape)
+        shapes: dict[str, tuple[int, ...]] = {"weight": (n_outputs, shape.n_features)}
+        return shapes | {"bias": (n_outputs,)} if self.bias else shapes
 
     def draw(
         self, shape: Shape, dtype: torch.dtype, generator: torch.Generator
@@ -36,11 +43,30 @@ class Linear:
     def module(self, shape: Shape, dtype: torch.dtype) -> nn.Module:
         """The torch module, its weights not yet set: making it draws no random number."""
         linear = nn.Linear(
-            shape.n_features, shape.n_targets, bias=self.bias, device="meta", dtype=dtype
+            shape.n_features, self.n_outputs(shape), bias=self.bias, device="meta", dtype=dtype
         )
         return linear.to_empty(device="cpu")
 
 
+class Logistic(Linear):
+    """The linear model of the second class's log odds."""
+
+    __slots__ = ()
+
+
+class Softmax(Linear):
+    """A linear model of each class's score: softmax makes probabilities of them."""
+
+    __slots__ = ()
+
+    def n_outputs(self, shape: Shape) -> int:
+        """One for each class."""
+        if shape.n_classes is None:
+            raise SpecificationError("/target", "softmax needs a target of classes")
+        return shape.n_classes
+
+
 Model = Linear
 
-MODELS: dict[str, type[Model]] = {"linear": Linear}
+# One entry a kind of the contract.
+MODELS: Mapping[str, type[Model]] = {"linear": Linear, "logistic": Logistic, "softmax": Softmax}

@@ -33,7 +33,7 @@ class Objective:
         total = weight = unit = 0.0
         for part in parts:
             # In units of the first part a batch in one part, as most are, counts just 1.
-            counts = _total_weight(part)
+            counts = self._total_weight(part)
             unit = unit or counts
             share = counts / (unit or 1.0)
             total += self._add(part, share)
@@ -64,8 +64,17 @@ class Objective:
         if part.weight is None:
             return self._loss.mean(prediction, part.y)
         losses = self._loss.of_samples(prediction, part.y)
+        counts = self._loss.counts(part.y)
+        weight = part.weight if counts is None else part.weight * counts
         # Rows that all count nothing have no loss, and pull nowhere.
-        return (part.weight * losses).sum() / (part.weight.sum() or 1.0)
+        return (part.weight * losses).sum() / (weight.sum() or 1.0)
+
+    def _total_weight(self, part: Part) -> float:
+        counts = self._loss.counts(part.y)
+        if part.weight is None:
+            return float(len(part.y) if counts is None else counts.double().sum())
+        weight = part.weight if counts is None else part.weight * counts
+        return float(weight.double().sum())
 
     def _weigh(self) -> torch.Tensor:
         """The penalty; a factor of 0 takes no part, for 0 times infinity is no number."""
@@ -78,7 +87,3 @@ class Objective:
 def _backward(loss: torch.Tensor) -> None:
     if torch.is_grad_enabled():
         loss.backward()
-
-
-def _total_weight(part: Part) -> float:
-    return float(len(part.y)) if part.weight is None else float(part.weight.double().sum())

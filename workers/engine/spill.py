@@ -85,4 +85,5 @@ class Spill:
         features = self._shape.n_features
         targets = features + self._shape.n_targets
         weight = rows[:, 1 + targets] if self._weighted else None
-        return Data(rows[:, 1 : 1 + features], rows[:, 1 + features : 1 + targets], weight)
+        x, y = rows[:, 1 : 1 + features], rows[:, 1 + features : 1 + targets]
+        return Data(x, y, weight, self._shape.n_classes)

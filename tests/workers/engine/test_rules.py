@@ -122,6 +122,30 @@ TORCH_LOSSES: dict[str, tuple[dict[str, float], Callable[..., torch.Tensor]]] = 
 }
 
 
+# (model, arguments, classes, the loss as a reader writes it)
+CLASS_LOSSES: dict[str, tuple[str, dict[str, Any], int, Callable[..., torch.Tensor]]] = {
+    "bce": (
+        "logistic", {"pos_weight": 3.0}, 2,
+        nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.0, dtype=torch.float64)),
+    ),
+    "hinge": ("linear", {}, 2, lambda p, y: torch.relu(1 - torch.where(y > 0, p, -p)).mean()),
+    "cross_entropy": (
+        "softmax", {"label_smoothing": 0.1, "class_weight": [1.0, 2.0, 0.5]}, 3,
+        lambda p, y: nn.CrossEntropyLoss(
+            weight=torch.tensor([1.0, 2.0, 0.5]).double(), label_smoothing=0.1
+        )(p, y[:, 0].long()),
+    ),
+}  # fmt: skip
+
+
+def classes_of(n_classes: int, n_rows: int = 90) -> Data:
+    """Points, and the third of a plane that each lies in."""
+    plane = noisy_plane(n_rows, 3)
+    cuts = np.quantile(plane.y, np.arange(1, n_classes) / n_classes)
+    y = np.searchsorted(cuts, plane.y[:, 0])[:, None].astype(float)
+    return Data(plane.x, y, n_classes=n_classes)
+
+
 def descend(  # noqa: PLR0913 (what a reader would change)
     spec: dict[str, Any],
     data: Data,
@@ -135,7 +159,7 @@ def descend(  # noqa: PLR0913 (what a reader would change)
 ) -> tuple[np.ndarray, ...]:
     """Losses, rates and weights of a loop as a reader would write it."""
     x, y = torch.tensor(data.x), torch.tensor(data.y)
-    model = nn.Linear(x.shape[1], y.shape[1], dtype=torch.float64)
+    model = nn.Linear(x.shape[1], len(result.weights["bias"]), dtype=torch.float64)
     model.load_state_dict({n: torch.tensor(w) for n, w in result.initial_weights.items()})
     optimizer = build(list(model.parameters()))
     scheduler = schedule(optimizer) if schedule else None
@@ -175,7 +199,7 @@ def assert_same(result: Result, expected: tuple[np.ndarray, ...]) -> None:
 def test_every_kind_is_tested() -> None:
     assert set(DEFAULTS) == set(OPTIMIZERS)
     assert {kind for kind, _, _ in SCHEDULED} == set(SCHEDULES)
-    assert set(TORCH_LOSSES) <= set(LOSSES)
+    assert {*TORCH_LOSSES, *CLASS_LOSSES} == set(LOSSES)
 
 
 @pytest.mark.parametrize("batch_size", [None, 16])
@@ -250,6 +274,47 @@ def test_whole_weights_count_like_repeated_rows_in_every_loss(kind: str) -> None
     repeated = computed(spec, Data(x.repeat(times, axis=0), y.repeat(times, axis=0)))
 
     np.testing.assert_allclose(weighted.history.loss, repeated.history.loss, rtol=1e-9)
+
+
+@pytest.mark.parametrize("batch_size", [None, 16])
+@pytest.mark.parametrize("kind", CLASS_LOSSES)
+def test_losses_of_classes_are_torchs(kind: str, batch_size: int | None) -> None:
+    model, arguments, n_classes, loss_of = CLASS_LOSSES[kind]
+    data = classes_of(n_classes)
+    spec = mapping(
+        model={"kind": model, "bias": True}, loss={"kind": kind} | arguments,
+        optimizer=sgd(lr=0.1), steps=40, batch_size=batch_size,
+    )  # fmt: skip
+
+    result = computed(spec, data)
+
+    expected = descend(spec, data, result, build=lambda p: optim.SGD(p, lr=0.1), loss_of=loss_of)
+    assert_same(result, expected)
+    streamed = computed(spec | {"strategy": "streaming"}, data)
+    np.testing.assert_allclose(streamed.history.loss, result.history.loss, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", CLASS_LOSSES)
+def test_whole_weights_count_like_repeated_rows_of_classes(kind: str) -> None:
+    model, arguments, n_classes, _ = CLASS_LOSSES[kind]
+    plain, times = classes_of(n_classes), np.arange(90) % 3
+    spec = mapping(model={"kind": model, "bias": True}, loss={"kind": kind} | arguments)
+    x, y = (array.repeat(times, axis=0) for array in (plain.x, plain.y))
+
+    weighted = computed(spec, Data(plain.x, plain.y, times.astype(float), n_classes))
+    repeated = computed(spec, Data(x, y, n_classes=n_classes))
+
+    np.testing.assert_allclose(weighted.history.loss, repeated.history.loss, rtol=1e-9)
+
+
+def test_softmax_needs_classes() -> None:
+    spec = mapping(
+        model={"kind": "softmax", "bias": True},
+        loss={"kind": "cross_entropy", "label_smoothing": 0.0, "class_weight": None},
+    )
+
+    with pytest.raises(SpecificationError, match="target of classes"):
+        computed(spec, noisy_plane())
 
 
 def test_the_quantile_loss_is_scikit_learns_pinball() -> None:
