@@ -33,13 +33,15 @@ class ClassMetrics:
     def add(self, true: Floats, outputs: Floats) -> None:
         """Take the next rows in: classes (m, 1) as 0, 1, …, outputs (m, 1) or (m, c)."""
         classes = true[:, 0].astype(np.int64)
-        # Two classes are told apart by one number: the first one's score is 0.
-        scores = (
-            outputs if outputs.shape[1] > 1 else np.column_stack([np.zeros_like(outputs), outputs])
-        )
+        scores = outputs
+        if outputs.shape[1] == 1:
+            # Two classes are told apart by one number: the first one's score is 0.
+            scores = np.column_stack([np.zeros_like(outputs), outputs])
         np.add.at(self._confusion, (classes, scores.argmax(axis=1)), 1)
         if self._probable:
-            self._log_loss -= float(log_softmax(scores, axis=1)[range(len(scores)), classes].sum())
+            with np.errstate(over="ignore", invalid="ignore"):
+                likely = log_softmax(scores, axis=1)[range(len(scores)), classes]
+            self._log_loss -= float(likely.sum())
         if self._n_classes * int(self._confusion.sum()) <= _MOST_SCORES:
             self._true.append(classes)
             self._scores.append(scores)

@@ -42,11 +42,7 @@ def test_metrics_are_scikit_learns(n_classes: int) -> None:
         "precision": pytest.approx(metrics.precision_score(true, predicted, average=average)),
         "recall": pytest.approx(metrics.recall_score(true, predicted, average=average)),
         "f1": pytest.approx(metrics.f1_score(true, predicted, average=average)),
-        "roc_auc": pytest.approx(
-            metrics.roc_auc_score(
-                true, probability[:, 1] if two else probability, multi_class="ovr"
-            )
-        ),
+        "roc_auc": pytest.approx(metrics.roc_auc_score(true, ranked, multi_class="ovr")),
         "confusion_matrix": metrics.confusion_matrix(true, predicted).tolist(),
     }
 
