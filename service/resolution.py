@@ -8,10 +8,13 @@ from typing import Any
 
 from service.errors import InvalidInput, Place
 from service.pointers import pointer
-from service.schemas.fits import FitRequest, GivenInit
+from service.schemas.fits import FitRequest
+from service.schemas.inits import GivenInit
+from service.schemas.models import Mlp
 from service.settings import Settings
 from service.suitability import Columns, loss_of, n_outputs, unsuitable_places
 from service.tables.encoding import encode
+from service.weight_shapes import weight_shapes
 
 
 def resolve(request: FitRequest, dataset: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
@@ -27,7 +30,9 @@ def resolve(request: FitRequest, dataset: Mapping[str, Any], settings: Settings)
         *_length_places(request, dataset["n_rows"], settings),
     ]
     if not places:
-        places = unsuitable_places(request, columns, _n_moves(request, dataset["n_rows"]))
+        n_rows = dataset["n_rows"]
+        n_moves = _n_moves(request, n_rows)
+        places = unsuitable_places(request, columns, n_rows=n_rows, n_moves=n_moves)
     if not places:
         encoded = encode(features, dataset["columns"])
         places = [
@@ -86,7 +91,7 @@ def _sample_weight_places(request: FitRequest, columns: Columns) -> list[Place]:
 
 def _label_places(request: FitRequest, labels: Sequence[str]) -> list[Place]:
     """What would give two coefficients one name."""
-    if request.model.bias and "intercept" in labels:
+    if not isinstance(request.model, Mlp) and request.model.bias and "intercept" in labels:
         detail = (
             "a feature named 'intercept' would hide the model's own; rename it or drop the bias"
         )
@@ -136,10 +141,8 @@ def _length_places(request: FitRequest, n_rows: int, settings: Settings) -> list
 def _model_places(
     request: FitRequest, n_features: int, n_outputs: int, settings: Settings
 ) -> list[Place]:
-    expected: dict[str, tuple[int, ...]] = {"weight": (n_outputs, n_features)}
-    if request.model.bias:
-        expected["bias"] = (n_outputs,)
-    n_parameters = sum(math.prod(shape) for shape in expected.values())
+    expected = weight_shapes(request.model, n_features, n_outputs)
+    n_parameters = sum(math.prod(s) for name, s in expected.items() if "running" not in name)
     if n_parameters > settings.max_parameters:
         limit = f"{settings.max_parameters} (THALWEG_MAX_PARAMETERS)"
         return [

@@ -7,6 +7,7 @@ from service.errors import Place
 from service.pointers import pointer
 from service.schemas.fits import FitRequest
 from service.schemas.losses import BceLoss, CrossEntropyLoss, Loss, MseLoss
+from service.schemas.models import Mlp
 from service.schemas.schedules import CyclicSchedule, OneCycleSchedule
 
 Columns = Mapping[str, Mapping[str, Any]]
@@ -21,7 +22,10 @@ SUITABLE: Mapping[str, tuple[str, ...]] = {
     "linear": (*_OF_NUMBERS, "hinge"),
     "logistic": ("bce",),
     "softmax": ("cross_entropy",),
+    "mlp": (*_OF_NUMBERS, *OF_CLASSES),
 }
+# These make of the model's numbers what they need by themselves.
+_OF_SCORES = (*OF_CLASSES, "poisson")
 _DEFAULTS: Mapping[str, Loss] = {
     "mse": MseLoss(),
     "bce": BceLoss(kind="bce"),
@@ -41,7 +45,9 @@ def n_outputs(request: FitRequest, columns: Columns) -> int:
     return len(request.targets)
 
 
-def unsuitable_places(request: FitRequest, columns: Columns, n_moves: int) -> list[Place]:
+def unsuitable_places(
+    request: FitRequest, columns: Columns, *, n_rows: int, n_moves: int
+) -> list[Place]:
     """What torch would refuse, or what would mean nothing, each with its pointer.
 
     `columns` are the dataset's by name, and hold every target; `n_moves` is how often a schedule
@@ -49,6 +55,7 @@ def unsuitable_places(request: FitRequest, columns: Columns, n_moves: int) -> li
     """
     return [
         *_loss_places(request),
+        *_network_places(request, n_rows),
         *_target_places(request, columns),
         *_schedule_places(request, n_moves),
     ]
@@ -61,6 +68,22 @@ def _loss_places(request: FitRequest) -> list[Place]:
         return []
     detail = f"{kind} does not suit a {request.model.kind} model; these do: {', '.join(suitable)}"
     return [Place("unsuitable_loss", detail, "/loss")]
+
+
+def _network_places(request: FitRequest, n_rows: int) -> list[Place]:
+    model, loss = request.model, loss_of(request).kind
+    if not isinstance(model, Mlp):
+        return []
+    places = []
+    if loss in _OF_SCORES and model.output not in ("auto", "linear"):
+        detail = f"{loss} takes the last layer's numbers as they are: output is auto or linear"
+        places.append(Place("unsuitable_output", detail, "/model/output"))
+    size = min(request.batch_size or n_rows, n_rows)
+    left = 0 if request.drop_last else n_rows % size
+    if model.batch_norm and 1 in (size, left):
+        detail = "a batch norm needs two rows in every batch, and one would have a single row"
+        places.append(Place("batch_of_one", detail, "/batch_size"))
+    return places
 
 
 def _target_places(request: FitRequest, columns: Columns) -> list[Place]:

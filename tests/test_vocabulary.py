@@ -4,24 +4,40 @@ import re
 from typing import Any, get_args
 
 import pytest
+from pydantic import TypeAdapter
 
+from service.schemas.inits import NamedInit
 from service.schemas.losses import Loss
-from service.schemas.models import Model
+from service.schemas.models import Mlp, Model
 from service.schemas.optimizers import Optimizer
 from service.schemas.schedules import Schedule
 from service.suitability import SUITABLE
+from service.weight_shapes import weight_shapes
 from tests import readme
+from tests.workers.engine.given import specification
+from workers.engine import Shape
+from workers.engine.initialization import SCHEMES
 from workers.engine.losses import LOSSES
 from workers.engine.models import MODELS
+from workers.engine.networks import ACTIVATIONS, OUTPUTS
 from workers.engine.optimizers import OPTIMIZERS
 from workers.engine.schedules import SCHEDULES
 
 VOCABULARY = {
     "models": (Model, MODELS),
     "losses": (Loss, LOSSES),
+    "inits": (NamedInit, ("default", *SCHEMES)),
     "optimizers": (Optimizer, OPTIMIZERS),
     "schedules": (Schedule, SCHEDULES),
 }
+
+
+def listed(name: str) -> list[str]:
+    """The names in a row of the README's table, without arguments and remarks."""
+    row = re.search(rf"^\| {name} \| (.*) \|$", readme.TEXT, re.M)
+    assert row is not None
+    names = re.sub(r"\([^)]*\)|; or .*", "", row[1])
+    return re.findall(r"`(\w+)`", names)
 
 
 def kinds(union: Any) -> list[str]:
@@ -33,12 +49,33 @@ def kinds(union: Any) -> list[str]:
 @pytest.mark.parametrize("name", VOCABULARY)
 def test_one_list_of_kinds(name: str) -> None:
     union, table = VOCABULARY[name]
-    row = re.search(rf"^\| {name} \| (.*) \|$", readme.TEXT, re.M)
-    assert row is not None
-    # What stands in brackets are arguments and remarks.
-    listed = re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", row[1]))
 
-    assert kinds(union) == list(table) == listed
+    assert kinds(union) == list(table) == listed(name)
+
+
+def test_one_list_of_activations_and_outputs() -> None:
+    fields = Mlp.model_fields
+
+    assert list(get_args(fields["activation"].annotation)) == list(ACTIVATIONS)
+    assert listed("activations") == list(ACTIVATIONS)
+    assert list(get_args(fields["output"].annotation)) == list(OUTPUTS)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"kind": "linear", "bias": False},
+        {"kind": "softmax"},
+        {"kind": "mlp", "hidden": []},
+        {"kind": "mlp", "hidden": [4, 3], "batch_norm": True},
+    ],
+)
+def test_the_service_and_the_engine_know_the_same_shapes(model: dict[str, Any]) -> None:
+    asked: Any = TypeAdapter(Model).validate_python(model)
+    spec = specification(model=asked.model_dump())
+
+    shape = Shape(10, 5, 1, n_classes=3) if model["kind"] == "softmax" else Shape(10, 5, 3)
+    assert weight_shapes(asked, 5, 3) == spec.model.weight_shapes(shape)
 
 
 def test_every_model_has_losses_and_every_loss_a_model() -> None:

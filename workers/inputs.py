@@ -34,6 +34,7 @@ class Columns:
     features: list[Feature]
     targets: list[str]
     sample_weight: str | None
+    scored: bool
     classes: list[Label] | None = None
 
     @classmethod
@@ -44,6 +45,7 @@ class Columns:
             features=encode(claim.spec["features"], claim.columns),
             targets=[target] if isinstance(target, str) else target,
             sample_weight=claim.spec["sample_weight"],
+            scored=claim.spec["loss"]["kind"] == "cross_entropy",
         )
 
     @property
@@ -55,9 +57,13 @@ class Columns:
 
     def shape(self, n_rows: int) -> Shape:
         """How large so many rows are to the engine."""
-        n_classes = None if self.classes is None else len(self.classes)
         weighted = self.sample_weight is not None
-        return Shape(n_rows, len(self.features), len(self.targets), weighted, n_classes)
+        return Shape(n_rows, len(self.features), len(self.targets), weighted, self._n_scores)
+
+    @property
+    def _n_scores(self) -> int | None:
+        """The classes that the model scores one by one; a loss of two reads them as 0 and 1."""
+        return len(self.classes) if self.classes is not None and self.scored else None
 
     def data(self, block: pa.RecordBatch) -> Data:
         """The block's rows as the engine takes them."""
@@ -73,7 +79,7 @@ class Columns:
             x=matrix(block, self.features),
             y=y,
             weight=None if weight is None else block.column(weight).to_numpy(),
-            n_classes=None if self.classes is None else len(self.classes),
+            n_classes=self._n_scores,
         )
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from service.lifecycle import Claim
 from service.tables.encoding import encode
 from workers.class_metrics import ClassMetrics
-from workers.engine import History, Progress, Result, blocks
+from workers.engine import History, Progress, Result, Specification, blocks, predict
 from workers.fingerprint import fingerprint
 from workers.inputs import Label, Loaded
 from workers.metrics import RegressionMetrics
@@ -36,7 +36,8 @@ def history_arrays(history: History) -> Arrays:
 
 def describe_result(claim: Claim, loaded: Loaded, result: Result) -> dict[str, Any]:
     """What the fit's row keeps: weights, coefficients, losses, metrics, where they came from."""
-    n_parameters = sum(array.size for array in result.weights.values())
+    # What a batch norm has seen is kept among the weights, but nothing is fitted there.
+    n_parameters = sum(w.size for name, w in result.weights.items() if "running" not in name)
     seconds = result.compute_seconds
     return {
         "weights": _shown_weights(result.weights, n_parameters),
@@ -83,7 +84,12 @@ def _shown_weights(weights: Mapping[str, NDArray[Any]], n_parameters: int) -> An
 def _coefficients(
     claim: Claim, classes: list[Label] | None, weights: Mapping[str, NDArray[Any]]
 ) -> Any:
-    """By feature's label; by target or class first where the model gives several numbers."""
+    """By feature's label; by target or class first where the model gives several numbers.
+
+    None of a model that has no one number for a feature.
+    """
+    if "weight" not in weights:
+        return None
     labels = [feature.label for feature in encode(claim.spec["features"], claim.columns)]
     target = claim.spec["target"]
     if claim.spec["loss"]["kind"] == "cross_entropy":
@@ -102,20 +108,15 @@ def _named_row(labels: list[str], weights: Mapping[str, NDArray[Any]], i: int) -
     return {"intercept": float(weights["bias"][i]), **named}
 
 
-def predict(x: NDArray[np.float64], weights: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-    """(n, k) float64 outputs of a model of one layer, computed in float64."""
-    predicted: NDArray[np.float64] = x @ weights["weight"].astype(np.float64).T
-    return predicted + weights["bias"] if "bias" in weights else predicted
-
-
 def _metrics(claim: Claim, loaded: Loaded, weights: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     metrics: RegressionMetrics | ClassMetrics = RegressionMetrics()
     if loaded.classes is not None:
         probable = claim.spec["loss"]["kind"] != "hinge"
         metrics = ClassMetrics(len(loaded.classes), probable=probable)
+    model, shape = Specification.from_mapping(claim.spec).model, loaded.rows.shape
     with np.errstate(over="ignore", invalid="ignore"):
         for _, block in blocks(loaded.rows):
-            metrics.add(block.y, predict(block.x, weights))
+            metrics.add(block.y, predict(model, shape, weights, block.x))
         return {k: v if isinstance(v, list) else finite(v) for k, v in metrics.result().items()}
 
 

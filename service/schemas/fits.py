@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from service.schemas.common import Matrix, Metadata, Positive, Schema, Seed, Tags, Vector
+from service.schemas.common import Metadata, Positive, Schema, Seed, Tags
 from service.schemas.datasets import ColumnName, DatasetRequest
+from service.schemas.inits import DefaultInit, Init
 from service.schemas.losses import Loss, Penalty
 from service.schemas.models import LinearModel, Model
 from service.schemas.optimizers import Optimizer, Sgd
@@ -22,42 +23,6 @@ def _object_or_scalar(value: Any) -> str:
 
 def _array_or_scalar(value: Any) -> str:
     return "array" if isinstance(value, list) else "scalar"
-
-
-def _matrix_or_vector(value: Any) -> str:
-    nested = isinstance(value, list) and value and isinstance(value[0], list)
-    return "matrix" if nested else "vector"
-
-
-def _given_or_named(value: Any) -> str:
-    given = isinstance(value, GivenInit) or (isinstance(value, dict) and "weights" in value)
-    return "given" if given else "named"
-
-
-class NamedInit(Schema):
-    """`default`: torch's own draws for the seed; `zeros`: every weight 0."""
-
-    kind: Literal["default", "zeros"] = "default"
-
-
-WeightArray = Annotated[
-    Annotated[Vector, Tag("vector")] | Annotated[Matrix, Tag("matrix")],
-    Discriminator(_matrix_or_vector),
-]
-
-
-class GivenInit(Schema):
-    """Weights to start from: `weight` (outputs × features) and `bias` (outputs)."""
-
-    weights: dict[str, WeightArray] = Field(
-        examples=[{"weight": [[-3.0]], "bias": [-2.0]}],
-    )
-
-
-Init = Annotated[
-    Annotated[NamedInit, Tag("named")] | Annotated[GivenInit, Tag("given")],
-    Discriminator(_given_or_named),
-]
 
 
 class Seeds(Schema):
@@ -114,7 +79,7 @@ class FitRequest(Schema):
     drop_last: bool = False
     epochs: Annotated[int, Field(ge=1)] | None = None
     steps: Annotated[int, Field(ge=1)] | None = None
-    init: Init = NamedInit()
+    init: Init = DefaultInit()
     seed: Annotated[
         Annotated[Seed, Tag("scalar")] | Annotated[Seeds, Tag("object")],
         Discriminator(_object_or_scalar),

@@ -28,4 +28,23 @@ class SoftmaxModel(Schema):
     bias: bool = True
 
 
-Model = Annotated[LinearModel | LogisticModel | SoftmaxModel, Field(discriminator="kind")]
+class Mlp(Schema):
+    """A multilayer perceptron: layers of `hidden` widths, then one for the targets or classes.
+
+    A hidden layer is followed by a batch norm, the activation and a dropout, as far as asked for.
+    `output` is what is done to the last layer's numbers; `auto` and `linear` leave them alone.
+    """
+
+    kind: Literal["mlp"]
+    hidden: Annotated[
+        list[Annotated[int, Field(ge=1, le=100_000)]], Field(max_length=100, examples=[[16, 16]])
+    ]
+    activation: Literal["relu", "tanh", "sigmoid", "gelu", "silu", "leaky_relu", "identity"] = (
+        "relu"
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    batch_norm: bool = False
+    output: Literal["auto", "linear", "sigmoid", "tanh", "softplus"] = "auto"
+
+
+Model = Annotated[LinearModel | LogisticModel | SoftmaxModel | Mlp, Field(discriminator="kind")]

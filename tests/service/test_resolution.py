@@ -181,6 +181,18 @@ def test_softmax_has_weights_for_each_class() -> None:
         ),
         ({"loss": {"kind": "bce"}, "target": "bit"}, ("unsuitable_loss", "/loss")),
         ({"loss": {"kind": "poisson"}}, ("negative_target", "/target")),
+        (
+            {
+                "model": {"kind": "mlp", "hidden": [4], "output": "tanh"},
+                "loss": {"kind": "bce"},
+                "target": "bit",
+            },
+            ("unsuitable_output", "/model/output"),
+        ),
+        (
+            {"model": {"kind": "mlp", "hidden": [4], "batch_norm": True}, "batch_size": 3},
+            ("batch_of_one", "/batch_size"),
+        ),
         ({"loss": {"kind": "hinge"}, "target": "x"}, ("wrong_classes", "/target")),
         (
             {

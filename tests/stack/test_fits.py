@@ -344,3 +344,27 @@ def test_numbers_are_classes_too(client: httpx.Client) -> None:
     assert margin["metrics"]["train"]["log_loss"] is None
     assert margin["final_loss"] < 0.01
     assert set(odds["coefficients"]) == {"intercept", "x"}
+
+
+def test_a_network_approximates_a_sine(client: httpx.Client) -> None:
+    generator = {"kind": "sine", "n": 200, "noise": 0.05, "frequency": 1.5}
+    spec = {
+        "dataset": {"generator": generator},
+        "target": "y",
+        "model": {"kind": "mlp", "hidden": [16, 16], "activation": "tanh"},
+        "optimizer": {"kind": "adam", "lr": 0.02},
+        "steps": 1500,
+    }
+
+    fit = client.post("/v1/fits", json=spec, headers={"Prefer": "wait=60"}).json()
+
+    assert fit["status"] == "succeeded", fit
+    assert fit["metrics"]["train"]["r2"] > 0.97
+    assert fit["coefficients"] is None
+    assert fit["diagnostics"]["n_parameters"] == 2 * 16 + 17 * 16 + 17
+    assert list(fit["weights"])[:2] == ["layers.0.weight", "layers.0.bias"]
+    assert list(fit["plots"]) == ["loss"]
+    assert client.get(fit["plots"]["loss"]).status_code == 200
+    given = fit["spec"] | {"init": {"weights": fit["weights"]}, "steps": 1}
+    more = client.post("/v1/fits", json=given, headers={"Prefer": "wait=60"}).json()
+    assert more["loss_history"]["loss"][0] == pytest.approx(fit["final_loss"], rel=1e-6)

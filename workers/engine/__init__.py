@@ -4,6 +4,7 @@ from workers.engine.data import Data, RowSource, Shape, blocks
 from workers.engine.errors import EngineError, SpecificationError
 from workers.engine.fitting import check, fit
 from workers.engine.planner import is_streamed
+from workers.engine.predicting import predict
 from workers.engine.results import History, Progress, Result, Status, Weights
 from workers.engine.specification import Specification
 from workers.engine.warming import warm_up
@@ -24,5 +25,6 @@ __all__ = [
     "check",
     "fit",
     "is_streamed",
+    "predict",
     "warm_up",
 ]

@@ -1,12 +1,13 @@
 """The weights that a fit starts from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from workers.engine.data import Shape
 from workers.engine.dtypes import DType, largest, numpy_dtype, torch_dtype
@@ -30,16 +31,53 @@ class DefaultInit:
 
 
 @dataclass(frozen=True, slots=True)
-class ZerosInit:
-    """Every weight 0."""
+class SchemeInit:
+    """Weights drawn by one of `SCHEMES`, biases 0; a batch norm starts as torch has it.
+
+    Raises SpecificationError for a scheme that is unknown.
+    """
+
+    kind: str
+    arguments: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.kind not in SCHEMES:
+            known = ", ".join(map(repr, ("default", *SCHEMES)))
+            detail = f"the engine knows {known}, no {self.kind!r}"
+            raise SpecificationError("/init/kind", detail)
 
     def check(self, model: Model, shape: Shape, dtype: DType) -> None:
-        """Nothing to refuse: zeros follow the model's shapes."""
+        """Nothing to refuse: the draws follow the model's shapes."""
 
     def weights(self, model: Model, shape: Shape, dtype: DType, seed: int) -> Weights:
-        """Zeros, whatever the seed."""
-        shapes = model.weight_shapes(shape)
-        return {name: np.zeros(size, numpy_dtype(dtype)) for name, size in shapes.items()}
+        """Layer after layer, from a generator of its own."""
+        generator = torch.Generator().manual_seed(seed)
+        drawn = model.draw(shape, torch_dtype(dtype), torch.Generator())
+        for name, tensor in drawn.items():
+            if name.startswith("norms"):
+                continue
+            if tensor.ndim == 1:
+                nn.init.zeros_(tensor)
+            else:
+                SCHEMES[self.kind](tensor, generator=generator, **self.arguments)
+        return {name: tensor.numpy() for name, tensor in drawn.items()}
+
+
+def _zeros(tensor: torch.Tensor, generator: torch.Generator) -> None:
+    nn.init.zeros_(tensor)
+
+
+# One entry a kind of the contract; torch.nn.init's functions and defaults.
+SCHEMES: Mapping[str, Callable[..., Any]] = {
+    "zeros": _zeros,
+    "uniform": nn.init.uniform_,
+    "normal": nn.init.normal_,
+    "xavier_uniform": nn.init.xavier_uniform_,
+    "xavier_normal": nn.init.xavier_normal_,
+    "kaiming_uniform": nn.init.kaiming_uniform_,
+    "kaiming_normal": nn.init.kaiming_normal_,
+    "orthogonal": nn.init.orthogonal_,
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,12 +117,17 @@ class GivenInit:
         return {name: self.given[name].astype(numpy_dtype(dtype)) for name in names}
 
 
-Init = DefaultInit | ZerosInit | GivenInit
+Init = DefaultInit | SchemeInit | GivenInit
 
-NAMED_INITS: dict[str, type[DefaultInit | ZerosInit]] = {
-    "default": DefaultInit,
-    "zeros": ZerosInit,
-}
+
+def init_from_mapping(mapping: Mapping[str, Any]) -> Init:
+    """The start that a resolved object says; raises SpecificationError for an unknown kind."""
+    if "weights" in mapping:
+        return GivenInit.from_mapping(mapping["weights"])
+    if mapping["kind"] == "default":
+        return DefaultInit()
+    arguments = {name: value for name, value in mapping.items() if name != "kind"}
+    return SchemeInit(mapping["kind"], arguments)
 
 
 def _array(name: str, values: Any) -> NDArray[np.float64]:

@@ -1,6 +1,5 @@
 """The models: their weights' names and shapes, torch's own draws, and their torch modules."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +8,8 @@ from torch import nn
 
 from workers.engine.data import Shape
 from workers.engine.errors import SpecificationError
+from workers.engine.layers import draw_layer
+from workers.engine.networks import Mlp
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,8 @@ class Linear:
         self, shape: Shape, dtype: torch.dtype, generator: torch.Generator
     ) -> dict[str, torch.Tensor]:
         """Initial weights as torch.nn.Linear.reset_parameters draws them."""
-        drawn = {
-            name: torch.empty(size, dtype=dtype) for name, size in self.weight_shapes(shape).items()
-        }
-        nn.init.kaiming_uniform_(drawn["weight"], a=math.sqrt(5), generator=generator)
-        if self.bias:
-            bound = 1 / math.sqrt(shape.n_features)
-            nn.init.uniform_(drawn["bias"], -bound, bound, generator=generator)
-        return drawn
+        n_outputs = self.n_outputs(shape)
+        return draw_layer(shape.n_features, n_outputs, dtype, generator, bias=self.bias)
 
     def module(self, shape: Shape, dtype: torch.dtype) -> nn.Module:
         """The torch module, its weights not yet set: making it draws no random number."""
@@ -66,7 +61,12 @@ class Softmax(Linear):
         return shape.n_classes
 
 
-Model = Linear
+Model = Linear | Mlp
 
 # One entry a kind of the contract.
-MODELS: Mapping[str, type[Model]] = {"linear": Linear, "logistic": Logistic, "softmax": Softmax}
+MODELS: Mapping[str, type[Model]] = {
+    "linear": Linear,
+    "logistic": Logistic,
+    "softmax": Softmax,
+    "mlp": Mlp,
+}

@@ -18,7 +18,11 @@ class Objective:
         self._loss = loss
         self._penalty = penalty
         self._parameters = list(model.parameters())
-        self._weights = [p for name, p in model.named_parameters() if name.endswith("weight")]
+        self._weights = [
+            parameter
+            for name, parameter in model.named_parameters()
+            if name.endswith("weight") and not name.startswith("norms")
+        ]
 
     def mean(self, parts: Iterator[Part]) -> float:
         """The mean loss of all parts together, and the penalty."""

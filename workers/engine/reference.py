@@ -7,6 +7,7 @@ import torch
 from workers.engine.batches import Batches
 from workers.engine.data import Shape
 from workers.engine.dtypes import torch_dtype
+from workers.engine.networks import Network
 from workers.engine.objective import Objective
 from workers.engine.results import Weights
 from workers.engine.rows import Rows
@@ -25,10 +26,15 @@ class ReferenceDescent:
     def __init__(
         self, spec: Specification, shape: Shape, rows: Rows, batches: Batches, initial: Weights
     ) -> None:
-        work = batches.size * shape.n_features * shape.n_targets
+        work = batches.size * sum(w.size for w in initial.values() if w.ndim > 1)
         self._rows = rows
         self._model = spec.model.module(shape, torch_dtype(spec.dtype))
-        self._model.load_state_dict({n: torch.tensor(w) for n, w in initial.items()})
+        # A batch norm's count of batches is no weight: nothing follows from it.
+        self._model.load_state_dict(
+            {n: torch.tensor(w) for n, w in initial.items()}, strict="norms.0.bias" not in initial
+        )
+        self._names = list(initial)
+        self._shuffle_seed = spec.seeds.shuffle
         self._parameters = list(self._model.parameters())
         self._objective = Objective(self._model, spec.loss, spec.penalty)
         self.trace = Trace(batches, spec.record.every, spec.optimizer.lr)
@@ -49,35 +55,45 @@ class ReferenceDescent:
 
     def weights(self) -> Weights:
         """Copies of the weights by their state_dict names."""
-        return {n: p.detach().numpy().copy() for n, p in self._model.named_parameters()}
+        state = self._model.state_dict()
+        return {name: state[name].numpy().copy() for name in self._names}
 
     @torch.no_grad()
     def final_loss(self) -> float:
         """The loss over the whole training set."""
+        self._model.eval()
         with torch_threads(self.n_threads):
-            return self._objective.mean(self._rows.all_parts())
+            loss = self._objective.mean(self._rows.all_parts())
+        self._model.train()
+        return loss
 
     def _update(self) -> None:
+        before = self._state()
         loss, grad_norm = self._evaluate()
         if not math.isfinite(loss):
-            self.failed_step = self.n_steps
+            self._fail(before)
             return
         self.trace.add(loss, grad_norm, self._rule.lr)
-        before = [p.detach().clone() for p in self._parameters]
         self._rule.update(loss, lambda: self._evaluate()[0])
         if not all(bool(p.isfinite().all()) for p in self._parameters):
-            self.failed_step = self.n_steps
-            self._restore(before)
+            self._fail(before)
             return
         self._rule.move(self.n_steps, loss)
 
     def _evaluate(self) -> tuple[float, float]:
         """The loss on the step's batch, and its gradient's norm; leaves the gradient, clipped."""
         self._rule.forget_gradients()
+        if isinstance(self._model, Network):
+            self._model.begin_step(self._shuffle_seed, self.n_steps)
         loss = self._objective.mean(self._rows.parts(self.n_steps))
         return loss, self._rule.clip()
 
+    def _state(self) -> list[torch.Tensor]:
+        """Copies of all that a step changes: the parameters, and what batch norms keep."""
+        return [tensor.detach().clone() for tensor in self._model.state_dict().values()]
+
     @torch.no_grad()
-    def _restore(self, weights: list[torch.Tensor]) -> None:
-        for parameter, value in zip(self._parameters, weights, strict=True):
-            parameter.copy_(value)
+    def _fail(self, before: list[torch.Tensor]) -> None:
+        self.failed_step = self.n_steps
+        for tensor, value in zip(self._model.state_dict().values(), before, strict=True):
+            tensor.copy_(value)

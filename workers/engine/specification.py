@@ -6,7 +6,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from workers.engine.dtypes import DType
 from workers.engine.errors import SpecificationError
-from workers.engine.initialization import NAMED_INITS, GivenInit, Init
+from workers.engine.initialization import Init, init_from_mapping
 from workers.engine.losses import LOSSES, Loss
 from workers.engine.models import MODELS, Model
 from workers.engine.optimizers import Optimizer
@@ -102,7 +102,7 @@ class Specification:
             drop_last=mapping["drop_last"],
             epochs=mapping["epochs"],
             steps=mapping["steps"],
-            init=_init(mapping),
+            init=init_from_mapping(mapping["init"]),
             seeds=_seeds(mapping["seed"]),
             dtype=mapping["dtype"],
             device=mapping["device"],
@@ -124,12 +124,6 @@ def _member(table: Mapping[str, type[Member]], mapping: Mapping[str, Any], key: 
 
 def _schedule(mapping: Mapping[str, Any] | None) -> Schedule | None:
     return None if mapping is None else Schedule.from_mapping(mapping)
-
-
-def _init(mapping: Mapping[str, Any]) -> Init:
-    if "weights" in mapping["init"]:
-        return GivenInit.from_mapping(mapping["init"]["weights"])
-    return _member(NAMED_INITS, mapping, "init")
 
 
 def _seeds(seed: int | Mapping[str, int]) -> Seeds:
