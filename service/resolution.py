@@ -37,6 +37,7 @@ def resolve(request: FitRequest, dataset: Mapping[str, Any], settings: Settings)
         encoded = encode(features, dataset["columns"])
         places = [
             *_label_places(request, [feature.label for feature in encoded]),
+            *_constant_places(request, features, columns),
             *_model_places(request, len(encoded), n_outputs(request, columns), settings),
         ]
     if places:
@@ -87,6 +88,20 @@ def _sample_weight_places(request: FitRequest, columns: Columns) -> list[Place]:
         detail = "weights are 0 or more, and not all 0"
         return [Place("unusable_weights", detail, "/sample_weight")]
     return []
+
+
+def _constant_places(request: FitRequest, features: Sequence[str], columns: Columns) -> list[Place]:
+    """What has no variance to standardize by."""
+    if not request.standardize:
+        return []
+    if not isinstance(request.model, Mlp) and not request.model.bias:
+        detail = "features are moved to mean 0, which a model without a bias cannot make up for"
+        return [Place("bias_needed", detail, "/model/bias")]
+    return [
+        Place("constant_column", f"{name!r} is constant: it cannot be standardized", "/standardize")
+        for name in features
+        if columns[name]["n_distinct"] == 1
+    ]
 
 
 def _label_places(request: FitRequest, labels: Sequence[str]) -> list[Place]:

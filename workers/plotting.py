@@ -11,6 +11,7 @@ from service.context import Context
 from service.lifecycle import fit_row
 from service.plots import Plot
 from service.schemas.plots import PlotFormat, PlotOptions
+from workers.engine import Scaling
 from workers.inputs import sample_columns
 from workers.plots import DRAWN_WITH_DATA, MOST_DRAWN_POINTS, PLOTS, PlotInput, render
 
@@ -48,6 +49,11 @@ def _load(context: Context, fit_id: str, kind: str) -> PlotInput:
         safetensors.numpy.load(load_artifact(context, fit_id, name))
         for name in ("history", "weights", "initial_weights")
     )
+    scaling = (fit["result"] or {}).get("standardization")
+    if scaling is not None and "weight" in weights:
+        # A line is drawn in the data's own units.
+        own = Scaling(np.array(scaling["mean"]), np.array(scaling["std"]))
+        weights, initial_weights = map(own.in_own_units, (weights, initial_weights))
     x = y = np.empty(0)
     if kind in DRAWN_WITH_DATA:
         names = [spec["features"][0], spec["target"]]

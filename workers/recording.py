@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from service.lifecycle import Claim
 from service.tables.encoding import encode
 from workers.class_metrics import ClassMetrics
-from workers.engine import History, Progress, Result, Specification, blocks, predict
+from workers.engine import History, Progress, Result, Scaling, Specification, blocks, predict
 from workers.fingerprint import fingerprint
 from workers.inputs import Label, Loaded
 from workers.metrics import RegressionMetrics
@@ -41,11 +41,12 @@ def describe_result(claim: Claim, loaded: Loaded, result: Result) -> dict[str, A
     seconds = result.compute_seconds
     return {
         "weights": _shown_weights(result.weights, n_parameters),
-        "coefficients": _coefficients(claim, loaded.classes, result.weights),
+        "coefficients": _coefficients(claim, loaded.classes, result),
+        "standardization": _standardization(result.scaling),
         "classes": loaded.classes,
         "final_loss": finite(result.final_loss),
         "loss_history": thin(result.history),
-        "metrics": {"train": _metrics(claim, loaded, result.weights), "validation": None},
+        "metrics": {"train": _metrics(claim, loaded, result), "validation": None},
         "diagnostics": {
             "n_parameters": n_parameters,
             "strategy": result.strategy,
@@ -81,15 +82,22 @@ def _shown_weights(weights: Mapping[str, NDArray[Any]], n_parameters: int) -> An
     return {name: array.tolist() for name, array in weights.items()}
 
 
-def _coefficients(
-    claim: Claim, classes: list[Label] | None, weights: Mapping[str, NDArray[Any]]
-) -> Any:
-    """By feature's label; by target or class first where the model gives several numbers.
+def _standardization(scaling: Scaling | None) -> dict[str, list[float]] | None:
+    if scaling is None:
+        return None
+    return {"mean": scaling.mean.tolist(), "std": scaling.std.tolist()}
+
+
+def _coefficients(claim: Claim, classes: list[Label] | None, result: Result) -> Any:
+    """By feature's label, in the data's own units; by target or class first where there are many.
 
     None of a model that has no one number for a feature.
     """
+    weights: Mapping[str, NDArray[Any]] = result.weights
     if "weight" not in weights:
         return None
+    if result.scaling is not None:
+        weights = result.scaling.in_own_units(weights)
     labels = [feature.label for feature in encode(claim.spec["features"], claim.columns)]
     target = claim.spec["target"]
     if claim.spec["loss"]["kind"] == "cross_entropy":
@@ -108,15 +116,17 @@ def _named_row(labels: list[str], weights: Mapping[str, NDArray[Any]], i: int) -
     return {"intercept": float(weights["bias"][i]), **named}
 
 
-def _metrics(claim: Claim, loaded: Loaded, weights: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+def _metrics(claim: Claim, loaded: Loaded, result: Result) -> dict[str, Any]:
     metrics: RegressionMetrics | ClassMetrics = RegressionMetrics()
     if loaded.classes is not None:
         probable = claim.spec["loss"]["kind"] != "hinge"
         metrics = ClassMetrics(len(loaded.classes), probable=probable)
     model, shape = Specification.from_mapping(claim.spec).model, loaded.rows.shape
+    scaling = result.scaling
     with np.errstate(over="ignore", invalid="ignore"):
         for _, block in blocks(loaded.rows):
-            metrics.add(block.y, predict(model, shape, weights, block.x))
+            x = block.x if scaling is None else scaling.scale(block.x)
+            metrics.add(block.y, predict(model, shape, result.weights, x))
         return {k: v if isinstance(v, list) else finite(v) for k, v in metrics.result().items()}
 
 
@@ -136,7 +146,7 @@ def progress_of(progress: Progress, elapsed_seconds: float) -> dict[str, Any]:
 
 def _last_progress(result: Result) -> dict[str, Any]:
     history = result.history
-    done = result.status == "completed"
+    done = result.status in ("completed", "converged")
     return {
         "fraction": 1.0 if done else result.n_steps / result.total_steps,
         "step": result.n_steps,

@@ -73,6 +73,8 @@ class FitRequest(Schema):
     penalty: Penalty = Penalty()
     optimizer: Optimizer = Sgd()
     scheduler: Schedule | None = None
+    standardize: bool = False
+    tolerance: Positive | None = None
     clip_grad_norm: Positive | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
     shuffle: bool = True

@@ -139,6 +139,7 @@ LABELLED = DATASET | {
         category("size", "l", "m", "s") | {"n_distinct": 3},
         number("bit", n_distinct=2),
         number("y", min=-1.0, n_distinct=10),
+        number("same", n_distinct=1),
     ]
 }
 
@@ -192,6 +193,11 @@ def test_softmax_has_weights_for_each_class() -> None:
         (
             {"model": {"kind": "mlp", "hidden": [4], "batch_norm": True}, "batch_size": 3},
             ("batch_of_one", "/batch_size"),
+        ),
+        ({"features": ["same"], "standardize": True}, ("constant_column", "/standardize")),
+        (
+            {"model": {"kind": "linear", "bias": False}, "standardize": True},
+            ("bias_needed", "/model/bias"),
         ),
         ({"loss": {"kind": "hinge"}, "target": "x"}, ("wrong_classes", "/target")),
         (

@@ -368,3 +368,26 @@ def test_a_network_approximates_a_sine(client: httpx.Client) -> None:
     given = fit["spec"] | {"init": {"weights": fit["weights"]}, "steps": 1}
     more = client.post("/v1/fits", json=given, headers={"Prefer": "wait=60"}).json()
     assert more["loss_history"]["loss"][0] == pytest.approx(fit["final_loss"], rel=1e-6)
+
+
+def test_a_standardized_fit_is_in_the_datas_own_units(client: httpx.Client) -> None:
+    x = np.linspace(1000, 2000, 50)
+    columns = {"x": x.tolist(), "y": (3 * x - 7).tolist()}
+    spec = {
+        "dataset": {"columns": columns},
+        "target": "y",
+        "optimizer": {"kind": "sgd", "lr": 0.1},
+        "standardize": True,
+        "tolerance": 1e-8,
+        "steps": 10_000,
+        "dtype": "float64",
+    }
+
+    fit = client.post("/v1/fits", json=spec, headers=WAIT).json()
+
+    assert (fit["status"], fit["stop_reason"]) == ("succeeded", "converged")
+    assert fit["progress"]["fraction"] == 1
+    assert fit["progress"]["step"] == fit["loss_history"]["n"] < 1000
+    assert fit["coefficients"] == pytest.approx({"intercept": -7, "x": 3}, rel=1e-6)
+    assert fit["metrics"]["train"]["r2"] == pytest.approx(1)
+    assert client.get(fit["plots"]["fit"]).status_code == 200

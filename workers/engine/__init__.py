@@ -7,6 +7,7 @@ from workers.engine.planner import is_streamed
 from workers.engine.predicting import predict
 from workers.engine.results import History, Progress, Result, Status, Weights
 from workers.engine.specification import Specification
+from workers.engine.standardize import Scaling
 from workers.engine.warming import warm_up
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Progress",
     "Result",
     "RowSource",
+    "Scaling",
     "Shape",
     "Specification",
     "SpecificationError",

@@ -10,13 +10,15 @@ class Descent(Protocol):
     """A fit under way: its weights and its optimizer's state, moved on by some steps at a time.
 
     However the steps are cut into calls of `advance`, the bits are the same. `chunk_steps` steps
-    take some milliseconds. After a `failed_step` the weights are the last finite ones, and there
-    is nothing left to advance.
+    take some milliseconds. After a `failed_step` the weights are the last finite ones; once
+    it has `converged` the gradient at them was below the tolerance. Either way there is nothing
+    left to advance.
     """
 
     trace: Trace
     n_steps: int
     failed_step: int | None
+    converged: bool
     n_threads: int
     chunk_steps: int
 

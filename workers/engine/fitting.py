@@ -16,6 +16,7 @@ from workers.engine.reference import ReferenceDescent
 from workers.engine.results import Progress, Result, Status, Weights
 from workers.engine.rows import MemoryRows
 from workers.engine.specification import Specification
+from workers.engine.standardize import Scaling, scaled
 from workers.engine.streaming import StreamedRows
 
 Clock = Callable[[], float]
@@ -87,6 +88,9 @@ def fit(
     began = clock()
     check(spec, data.shape)
     _check_weight(data)
+    scaling = Scaling.of(data) if spec.standardize else None
+    if scaling is not None:
+        data = scaled(data, scaling)
     initial = spec.init.weights(spec.model, data.shape, spec.dtype, spec.seeds.init)
     strategy, descent = _begin(spec, data, initial)
     batches = descent.trace.batches
@@ -107,6 +111,7 @@ def fit(
         strategy=strategy,
         n_threads=descent.n_threads,
         compute_seconds=clock() - began,
+        scaling=scaling,
     )
 
 
@@ -162,5 +167,7 @@ def _descend(
         descent.advance(min(descent.chunk_steps, total_steps - descent.n_steps))
         if descent.failed_step is not None:
             return "diverged"
+        if descent.converged:
+            return "converged"
         reporter.report(descent)
     return "completed"

@@ -25,6 +25,8 @@ class KernelDescent:
     """A fit under way in the compiled loops. See `workers.engine.descent.Descent`."""
 
     n_threads = 1
+    # Fits with a tolerance are not planned for these loops.
+    converged = False
 
     def __init__(self, spec: Specification, data: Data, batches: Batches, initial: Weights) -> None:
         self._dtype = spec.dtype

@@ -18,9 +18,9 @@ _SMALL_WORK = 2**20
 
 
 def _kernels_cover(spec: Specification) -> bool:
-    plain = spec.schedule is None and spec.clip_grad_norm is None and not spec.penalty
+    plain = spec.schedule is None and spec.clip_grad_norm is None and spec.tolerance is None
     known = (type(spec.model), type(spec.loss), spec.optimizer.kind) == (Linear, Mse, "sgd")
-    return plain and known
+    return plain and known and not spec.penalty
 
 
 # In the order of preference.

@@ -41,6 +41,7 @@ class ReferenceDescent:
         self._rule = Rule(spec, self._parameters, self.trace)
         self.n_steps = 0
         self.failed_step: int | None = None
+        self.converged = False
         self.n_threads = threads_for(work)
         self.chunk_steps = max(1, _CHUNK_WORK // (work + _STEP_OVERHEAD_WORK))
 
@@ -49,7 +50,7 @@ class ReferenceDescent:
         with torch_threads(self.n_threads):
             for _ in range(n_steps):
                 self._update()
-                if self.failed_step is not None:
+                if self.failed_step is not None or self.converged:
                     return
                 self.n_steps += 1
 
@@ -73,6 +74,9 @@ class ReferenceDescent:
         if not math.isfinite(loss):
             self._fail(before)
             return
+        if self._rule.is_at_rest:
+            self.converged = True
+            return
         self.trace.add(loss, grad_norm, self._rule.lr)
         self._rule.update(loss, lambda: self._evaluate()[0])
         if not all(bool(p.isfinite().all()) for p in self._parameters):
@@ -86,7 +90,7 @@ class ReferenceDescent:
         if isinstance(self._model, Network):
             self._model.begin_step(self._shuffle_seed, self.n_steps)
         loss = self._objective.mean(self._rows.parts(self.n_steps))
-        return loss, self._rule.clip()
+        return loss, self._rule.take_gradient()
 
     def _state(self) -> list[torch.Tensor]:
         """Copies of all that a step changes: the parameters, and what batch norms keep."""

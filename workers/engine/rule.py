@@ -15,6 +15,9 @@ class Rule:
     def __init__(self, spec: Specification, parameters: list[nn.Parameter], trace: Trace) -> None:
         self._parameters = parameters
         self._clip_grad_norm = spec.clip_grad_norm
+        self._tolerance = spec.tolerance
+        # Whether the last gradient's largest entry was below the tolerance.
+        self.is_at_rest = False
         self._searches = spec.optimizer.searches
         self._optimizer = spec.optimizer.build(parameters)
         self._scheduled = spec.schedule
@@ -32,10 +35,12 @@ class Rule:
         """Before a gradient is computed anew."""
         self._optimizer.zero_grad()
 
-    def clip(self) -> float:
-        """The gradients' L2 norm over all parameters; after it they are clipped to the limit."""
-        gradients = [p.grad for p in self._parameters if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.cat([g.flatten() for g in gradients]))
+    def take_gradient(self) -> float:
+        """The gradient's L2 norm over all parameters; after it the gradient may be clipped."""
+        gradient = torch.cat([p.grad.flatten() for p in self._parameters if p.grad is not None])
+        norm = torch.linalg.vector_norm(gradient)
+        if self._tolerance is not None:
+            self.is_at_rest = float(gradient.abs().max()) < self._tolerance
         if self._clip_grad_norm is not None:
             nn.utils.clip_grads_with_norm_(self._parameters, self._clip_grad_norm, norm)
         return float(norm)

@@ -56,7 +56,8 @@ class Limits:
 class Specification:
     """A fit's specification, every default filled in.
 
-    `batch_size` None is the whole set; `clip_grad_norm` None leaves gradients as they are. One of
+    `batch_size` None is the whole set; `clip_grad_norm` None leaves gradients as they are, and
+    `tolerance` None never ends a fit, which else ends where no gradient entry is larger. One of
     `epochs` and `steps` is None. `strategy` is a strategy's name, or "auto" to let the planner
     choose.
     """
@@ -67,6 +68,8 @@ class Specification:
     optimizer: Optimizer
     schedule: Schedule | None
     clip_grad_norm: float | None
+    tolerance: float | None
+    standardize: bool
     batch_size: int | None
     shuffle: bool
     drop_last: bool
@@ -97,6 +100,8 @@ class Specification:
             optimizer=Optimizer.from_mapping(mapping["optimizer"]),
             schedule=_schedule(mapping["scheduler"]),
             clip_grad_norm=mapping["clip_grad_norm"],
+            tolerance=mapping["tolerance"],
+            standardize=mapping["standardize"],
             batch_size=mapping["batch_size"],
             shuffle=mapping["shuffle"],
             drop_last=mapping["drop_last"],

@@ -29,6 +29,8 @@ _TINY: dict[str, Any] = {
     "penalty": {"l1": 0.0, "l2": 0.0},
     "scheduler": None,
     "clip_grad_norm": None,
+    "tolerance": None,
+    "standardize": False,
     "optimizer": {
         "kind": "sgd",
         "lr": 0.1,

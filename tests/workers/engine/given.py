@@ -31,6 +31,8 @@ def mapping(**changes: Any) -> dict[str, Any]:
         "penalty": {"l1": 0.0, "l2": 0.0},
         "scheduler": None,
         "clip_grad_norm": None,
+        "tolerance": None,
+        "standardize": False,
         "optimizer": sgd(),
         "batch_size": None,
         "shuffle": True,
