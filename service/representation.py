@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.ids import rfc3339
-from service.resolution import steps_an_epoch
+from service.resolution import n_training_rows, steps_an_epoch
+from service.schemas.fits import Validation
 
 # What the worker fills in, and null before.
 _RESULT_KEYS = (
@@ -46,7 +47,9 @@ def _progress(row: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, An
     if last is not None:
         return dict(last)
     spec = row["spec"]
-    an_epoch = steps_an_epoch(row["n_rows"], spec["batch_size"], spec["drop_last"])
+    held_out = spec["validation"]
+    n_rows = n_training_rows(row["n_rows"], held_out and Validation.model_validate(held_out))
+    an_epoch = steps_an_epoch(n_rows, spec["batch_size"], spec["drop_last"])
     return {
         "fraction": 0.0,
         "step": 0,

@@ -8,7 +8,7 @@ from typing import Any
 
 from service.errors import InvalidInput, Place
 from service.pointers import pointer
-from service.schemas.fits import FitRequest
+from service.schemas.fits import FitRequest, Validation
 from service.schemas.inits import GivenInit
 from service.schemas.models import Mlp
 from service.settings import Settings
@@ -30,7 +30,7 @@ def resolve(request: FitRequest, dataset: Mapping[str, Any], settings: Settings)
         *_length_places(request, dataset["n_rows"], settings),
     ]
     if not places:
-        n_rows = dataset["n_rows"]
+        n_rows = n_training_rows(dataset["n_rows"], request.validation)
         n_moves = _n_moves(request, n_rows)
         places = unsuitable_places(request, columns, n_rows=n_rows, n_moves=n_moves)
     if not places:
@@ -126,6 +126,11 @@ def _unknown(name: str, names: Sequence[str]) -> str:
     return f"the dataset has no column {name!r}; it has {listed}"
 
 
+def n_training_rows(n_rows: int, validation: Validation | None) -> int:
+    """The rows that are left to fit; stratified, a few less may be."""
+    return n_rows if validation is None else n_rows - math.ceil(validation.fraction * n_rows)
+
+
 def steps_an_epoch(n_rows: int, batch_size: int | None, drop_last: bool) -> int:
     """How many updates one pass over the rows makes."""
     if batch_size is None:
@@ -142,6 +147,10 @@ def _n_moves(request: FitRequest, n_rows: int) -> int:
 
 
 def _length_places(request: FitRequest, n_rows: int, settings: Settings) -> list[Place]:
+    n_rows = n_training_rows(n_rows, request.validation)
+    if n_rows == 0:
+        detail = "no row would be left to fit"
+        return [Place("no_training_rows", detail, "/validation/fraction")]
     steps = steps_an_epoch(n_rows, request.batch_size, request.drop_last)
     if steps == 0:
         detail = f"drop_last leaves no batch: the dataset has {n_rows} rows"

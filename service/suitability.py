@@ -58,7 +58,21 @@ def unsuitable_places(
         *_network_places(request, n_rows),
         *_target_places(request, columns),
         *_schedule_places(request, n_moves),
+        *_validation_places(request),
     ]
+
+
+def _validation_places(request: FitRequest) -> list[Place]:
+    places = []
+    stopping = request.early_stopping
+    if stopping and stopping.monitor == "validation_loss" and request.validation is None:
+        detail = "there is no validation loss without validation; hold rows out, or monitor another"
+        places.append(Place("no_validation", detail, "/early_stopping/monitor"))
+    stratify = request.validation is not None and request.validation.stratify
+    if stratify and loss_of(request).kind not in OF_CLASSES:
+        detail = "rows are held out of each class, and the target has none"
+        places.append(Place("no_classes", detail, "/validation/stratify"))
+    return places
 
 
 def _loss_places(request: FitRequest) -> list[Place]:

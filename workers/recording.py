@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 from service.lifecycle import Claim
 from service.tables.encoding import encode
 from workers.class_metrics import ClassMetrics
-from workers.engine import History, Progress, Result, Scaling, Specification, blocks, predict
+from workers.engine import (
+    History,
+    Progress,
+    Result,
+    RowSource,
+    Scaling,
+    Specification,
+    blocks,
+    predict,
+)
 from workers.fingerprint import fingerprint
 from workers.inputs import Label, Loaded
 from workers.metrics import RegressionMetrics
@@ -39,6 +48,7 @@ def describe_result(claim: Claim, loaded: Loaded, result: Result) -> dict[str, A
     # What a batch norm has seen is kept among the weights, but nothing is fitted there.
     n_parameters = sum(w.size for name, w in result.weights.items() if "running" not in name)
     seconds = result.compute_seconds
+    held_out = result.split.validation
     return {
         "weights": _shown_weights(result.weights, n_parameters),
         "coefficients": _coefficients(claim, loaded.classes, result),
@@ -46,7 +56,10 @@ def describe_result(claim: Claim, loaded: Loaded, result: Result) -> dict[str, A
         "classes": loaded.classes,
         "final_loss": finite(result.final_loss),
         "loss_history": thin(result.history),
-        "metrics": {"train": _metrics(claim, loaded, result), "validation": None},
+        "metrics": {
+            "train": _metrics(claim, loaded, result, result.split.train),
+            "validation": None if held_out is None else _metrics(claim, loaded, result, held_out),
+        },
         "diagnostics": {
             "n_parameters": n_parameters,
             "strategy": result.strategy,
@@ -116,15 +129,15 @@ def _named_row(labels: list[str], weights: Mapping[str, NDArray[Any]], i: int) -
     return {"intercept": float(weights["bias"][i]), **named}
 
 
-def _metrics(claim: Claim, loaded: Loaded, result: Result) -> dict[str, Any]:
+def _metrics(claim: Claim, loaded: Loaded, result: Result, rows: RowSource) -> dict[str, Any]:
     metrics: RegressionMetrics | ClassMetrics = RegressionMetrics()
     if loaded.classes is not None:
         probable = claim.spec["loss"]["kind"] != "hinge"
         metrics = ClassMetrics(len(loaded.classes), probable=probable)
-    model, shape = Specification.from_mapping(claim.spec).model, loaded.rows.shape
+    model, shape = Specification.from_mapping(claim.spec).model, rows.shape
     scaling = result.scaling
     with np.errstate(over="ignore", invalid="ignore"):
-        for _, block in blocks(loaded.rows):
+        for _, block in blocks(rows):
             x = block.x if scaling is None else scaling.scale(block.x)
             metrics.add(block.y, predict(model, shape, result.weights, x))
         return {k: v if isinstance(v, list) else finite(v) for k, v in metrics.result().items()}
@@ -146,7 +159,7 @@ def progress_of(progress: Progress, elapsed_seconds: float) -> dict[str, Any]:
 
 def _last_progress(result: Result) -> dict[str, Any]:
     history = result.history
-    done = result.status in ("completed", "converged")
+    done = result.status in ("completed", "converged", "early_stopped")
     return {
         "fraction": 1.0 if done else result.n_steps / result.total_steps,
         "step": result.n_steps,

@@ -11,7 +11,7 @@ Timestamp = Annotated[
     Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-24T09:30:00.000000Z"]),
 ]
 Url = Annotated[str, Field(json_schema_extra={"format": "uri"})]
-StopReason = Literal["completed", "converged", "time_limit", "diverged", "error"]
+StopReason = Literal["completed", "converged", "early_stopped", "time_limit", "diverged", "error"]
 
 
 class Answer(BaseModel):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from service.schemas.common import Metadata, Positive, Schema, Seed, Tags
+from service.schemas.common import Metadata, NonNegative, Positive, Schema, Seed, Tags
 from service.schemas.datasets import ColumnName, DatasetRequest
 from service.schemas.inits import DefaultInit, Init
 from service.schemas.losses import Loss, Penalty
@@ -45,6 +45,22 @@ class Limits(Schema):
     max_seconds: Positive = 3600.0
 
 
+class Validation(Schema):
+    """Rows that are held out of the fit: a share of all, or of each class."""
+
+    fraction: Annotated[float, Field(gt=0, lt=1)]
+    stratify: bool = False
+
+
+class EarlyStopping(Schema):
+    """Stop once `patience` epochs have brought no improvement of more than `min_delta`."""
+
+    monitor: Literal["validation_loss", "train_loss"] = "validation_loss"
+    patience: Annotated[int, Field(ge=1)] = 10
+    min_delta: NonNegative = 0.0
+    restore_best: bool = True
+
+
 def _one_of(name: str, other: str) -> dict[str, Any]:
     kinds = {name: {"type": "integer"}, other: {"type": "null"}}
     return {"properties": kinds, "required": [name]}
@@ -76,6 +92,8 @@ class FitRequest(Schema):
     standardize: bool = False
     tolerance: Positive | None = None
     clip_grad_norm: Positive | None = None
+    validation: Validation | None = None
+    early_stopping: EarlyStopping | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
     shuffle: bool = True
     drop_last: bool = False

@@ -195,6 +195,12 @@ def test_softmax_has_weights_for_each_class() -> None:
             ("batch_of_one", "/batch_size"),
         ),
         ({"features": ["same"], "standardize": True}, ("constant_column", "/standardize")),
+        ({"early_stopping": {}}, ("no_validation", "/early_stopping/monitor")),
+        (
+            {"validation": {"fraction": 0.5, "stratify": True}},
+            ("no_classes", "/validation/stratify"),
+        ),
+        ({"validation": {"fraction": 0.99}}, ("no_training_rows", "/validation/fraction")),
         (
             {"model": {"kind": "linear", "bias": False}, "standardize": True},
             ("bias_needed", "/model/bias"),

@@ -391,3 +391,26 @@ def test_a_standardized_fit_is_in_the_datas_own_units(client: httpx.Client) -> N
     assert fit["coefficients"] == pytest.approx({"intercept": -7, "x": 3}, rel=1e-6)
     assert fit["metrics"]["train"]["r2"] == pytest.approx(1)
     assert client.get(fit["plots"]["fit"]).status_code == 200
+
+
+def test_held_out_rows_have_metrics_of_their_own(client: httpx.Client) -> None:
+    iris = load_iris()
+    columns = {name: iris.data[:, j].tolist() for j, name in enumerate(iris.feature_names)}
+    columns["label"] = iris.target_names[iris.target].tolist()
+
+    fit = classify(
+        client, columns, model={"kind": "mlp", "hidden": [8], "activation": "tanh"},
+        loss={"kind": "cross_entropy"}, optimizer={"kind": "adam", "lr": 0.05}, batch_size=16,
+        epochs=200, standardize=True, validation={"fraction": 0.2, "stratify": True},
+        early_stopping={"patience": 10},
+    )  # fmt: skip
+
+    assert fit["stop_reason"] == "early_stopped"
+    train, held_out = fit["metrics"]["train"], fit["metrics"]["validation"]
+    assert [sum(row) for row in held_out["confusion_matrix"]] == [10, 10, 10]
+    assert [sum(row) for row in train["confusion_matrix"]] == [40, 40, 40]
+    assert held_out["accuracy"] > 0.85
+    history = client.get(f"/v1/fits/{fit['id']}/history.json").json()["epochs"]
+    losses = history["validation_loss"]
+    assert np.argmin(losses) == len(losses) - 11
+    assert held_out["log_loss"] == pytest.approx(min(losses), rel=1e-9)

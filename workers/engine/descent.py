@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from workers.engine.results import Weights
+from workers.engine.results import Status, Weights
 from workers.engine.trace import Trace
 
 
@@ -10,20 +10,22 @@ class Descent(Protocol):
     """A fit under way: its weights and its optimizer's state, moved on by some steps at a time.
 
     However the steps are cut into calls of `advance`, the bits are the same. `chunk_steps` steps
-    take some milliseconds. After a `failed_step` the weights are the last finite ones; once
-    it has `converged` the gradient at them was below the tolerance. Either way there is nothing
-    left to advance.
+    take some milliseconds. After a `failed_step` the weights are the last finite ones; an
+    `end` says why there are no more steps to make. Either way there is nothing left to advance.
     """
 
     trace: Trace
     n_steps: int
     failed_step: int | None
-    converged: bool
+    end: Status | None
     n_threads: int
     chunk_steps: int
 
     def advance(self, n_steps: int) -> None:
         """Make so many updates, or fewer where one fails."""
+
+    def settle(self) -> None:
+        """After the last step: go back to the best weights, where the specification says so."""
 
     def weights(self) -> Weights:
         """Copies of the weights, in the fit's dtype, by their state_dict names."""

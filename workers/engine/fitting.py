@@ -14,32 +14,45 @@ from workers.engine.kernel_descent import KernelDescent
 from workers.engine.planner import choose_strategy
 from workers.engine.reference import ReferenceDescent
 from workers.engine.results import Progress, Result, Status, Weights
-from workers.engine.rows import MemoryRows
+from workers.engine.rows import MemoryRows, Rows
 from workers.engine.specification import Specification
+from workers.engine.splitting import Split, split_rows
 from workers.engine.standardize import Scaling, scaled
 from workers.engine.streaming import StreamedRows
 
 Clock = Callable[[], float]
 OnProgress = Callable[[Progress], None]
-Strategy = Callable[[Specification, RowSource, Batches, Weights], Descent]
+Strategy = Callable[[Specification, Split, Batches, Weights], Descent]
 
 
-def _kernels(spec: Specification, source: RowSource, batches: Batches, initial: Weights) -> Descent:
-    return KernelDescent(spec, _all_rows(source), batches, initial)
+def _kernels(spec: Specification, split: Split, batches: Batches, initial: Weights) -> Descent:
+    return KernelDescent(spec, _all_rows(split.train), batches, initial)
 
 
-def _reference(
-    spec: Specification, source: RowSource, batches: Batches, initial: Weights
+def _reference(spec: Specification, split: Split, batches: Batches, initial: Weights) -> Descent:
+    def rows(source: RowSource) -> Rows:
+        return MemoryRows(_all_rows(source), batches, spec.seeds.shuffle, spec.dtype)
+
+    return _plain(spec, split, batches, initial, rows)
+
+
+def _streaming(spec: Specification, split: Split, batches: Batches, initial: Weights) -> Descent:
+    def rows(source: RowSource) -> Rows:
+        return StreamedRows(source, batches, spec.seeds.shuffle, spec.dtype)
+
+    return _plain(spec, split, batches, initial, rows)
+
+
+def _plain(
+    spec: Specification,
+    split: Split,
+    batches: Batches,
+    initial: Weights,
+    rows: Callable[[RowSource], Rows],
 ) -> Descent:
-    rows = MemoryRows(_all_rows(source), batches, spec.seeds.shuffle, spec.dtype)
-    return ReferenceDescent(spec, source.shape, rows, batches, initial)
-
-
-def _streaming(
-    spec: Specification, source: RowSource, batches: Batches, initial: Weights
-) -> Descent:
-    rows = StreamedRows(source, batches, spec.seeds.shuffle, spec.dtype)
-    return ReferenceDescent(spec, source.shape, rows, batches, initial)
+    held_out = None if split.validation is None else rows(split.validation)
+    shape = split.train.shape
+    return ReferenceDescent(spec, shape, rows(split.train), batches, initial, held_out=held_out)
 
 
 def _all_rows(source: RowSource) -> Data:
@@ -88,15 +101,16 @@ def fit(
     began = clock()
     check(spec, data.shape)
     _check_weight(data)
-    scaling = Scaling.of(data) if spec.standardize else None
-    if scaling is not None:
-        data = scaled(data, scaling)
+    split = split_rows(data, spec.validation, spec.seeds.split)
+    scaling = Scaling.of(split.train) if spec.standardize else None
     initial = spec.init.weights(spec.model, data.shape, spec.dtype, spec.seeds.init)
-    strategy, descent = _begin(spec, data, initial)
+    strategy, descent = _begin(spec, split if scaling is None else scaled(split, scaling), initial)
     batches = descent.trace.batches
     reporter = _Reporter(on_progress, batches, clock)
     deadline = began + spec.limits.max_seconds
     status = _descend(descent, batches.total_steps, deadline, should_stop, reporter)
+    if status != "interrupted":
+        descent.settle()
     # Over a large table that is a long pass, and nobody reads it of a fit that goes on elsewhere.
     final_loss = math.nan if status == "interrupted" else descent.final_loss()
     return Result(
@@ -111,6 +125,7 @@ def fit(
         strategy=strategy,
         n_threads=descent.n_threads,
         compute_seconds=clock() - began,
+        split=split,
         scaling=scaling,
     )
 
@@ -120,10 +135,11 @@ def _check_weight(data: Data | RowSource) -> None:
         raise ValueError("the weights are all 0: no row counts")
 
 
-def _begin(spec: Specification, data: Data | RowSource, initial: Weights) -> tuple[str, Descent]:
-    strategy = choose_strategy(spec, data.shape, in_memory=isinstance(data, Data))
-    batches = cut_batches(spec, data.shape.n_rows)
-    return strategy, STRATEGIES[strategy](spec, data, batches, initial)
+def _begin(spec: Specification, split: Split, initial: Weights) -> tuple[str, Descent]:
+    train = split.train
+    strategy = choose_strategy(spec, train.shape, in_memory=isinstance(train, Data))
+    batches = cut_batches(spec, train.shape.n_rows)
+    return strategy, STRATEGIES[strategy](spec, split, batches, initial)
 
 
 class _Reporter:
@@ -167,7 +183,7 @@ def _descend(
         descent.advance(min(descent.chunk_steps, total_steps - descent.n_steps))
         if descent.failed_step is not None:
             return "diverged"
-        if descent.converged:
-            return "converged"
+        if descent.end is not None:
+            return descent.end
         reporter.report(descent)
     return "completed"

@@ -8,7 +8,7 @@ from workers.engine.batches import Batches
 from workers.engine.data import Data, Shape
 from workers.engine.dtypes import DType, largest, numpy_dtype
 from workers.engine.kernels import Floats
-from workers.engine.results import Weights
+from workers.engine.results import Status, Weights
 from workers.engine.shuffling import shuffle_rows
 from workers.engine.specification import Specification
 from workers.engine.trace import Trace
@@ -25,8 +25,8 @@ class KernelDescent:
     """A fit under way in the compiled loops. See `workers.engine.descent.Descent`."""
 
     n_threads = 1
-    # Fits with a tolerance are not planned for these loops.
-    converged = False
+    # Fits that may end before their last step are not planned for these loops.
+    end: Status | None = None
 
     def __init__(self, spec: Specification, data: Data, batches: Batches, initial: Weights) -> None:
         self._dtype = spec.dtype
@@ -57,6 +57,9 @@ class KernelDescent:
         stop = self.n_steps + n_steps
         while self.n_steps < stop and self.failed_step is None:
             self._descend(self._shuffle(stop))
+
+    def settle(self) -> None:
+        """The last weights are the ones to give."""
 
     def weights(self) -> Weights:
         """Copies of the weights by their state_dict names."""

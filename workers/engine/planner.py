@@ -18,7 +18,10 @@ _SMALL_WORK = 2**20
 
 
 def _kernels_cover(spec: Specification) -> bool:
-    plain = spec.schedule is None and spec.clip_grad_norm is None and spec.tolerance is None
+    extras = (
+        spec.schedule, spec.clip_grad_norm, spec.tolerance, spec.validation, spec.early_stopping
+    )  # fmt: skip
+    plain = all(extra is None for extra in extras)
     known = (type(spec.model), type(spec.loss), spec.optimizer.kind) == (Linear, Mse, "sgd")
     return plain and known and not spec.penalty
 

@@ -7,9 +7,10 @@ import torch
 from workers.engine.batches import Batches
 from workers.engine.data import Shape
 from workers.engine.dtypes import torch_dtype
+from workers.engine.early_stopping import Patience
 from workers.engine.networks import Network
 from workers.engine.objective import Objective
-from workers.engine.results import Weights
+from workers.engine.results import Status, Weights
 from workers.engine.rows import Rows
 from workers.engine.rule import Rule
 from workers.engine.specification import Specification
@@ -24,10 +25,18 @@ class ReferenceDescent:
     """A fit under way in the plain loop. See `workers.engine.descent.Descent`."""
 
     def __init__(
-        self, spec: Specification, shape: Shape, rows: Rows, batches: Batches, initial: Weights
+        self,
+        spec: Specification,
+        shape: Shape,
+        rows: Rows,
+        batches: Batches,
+        initial: Weights,
+        *,
+        held_out: Rows | None = None,
     ) -> None:
         work = batches.size * sum(w.size for w in initial.values() if w.ndim > 1)
         self._rows = rows
+        self._held_out = held_out
         self._model = spec.model.module(shape, torch_dtype(spec.dtype))
         # A batch norm's count of batches is no weight: nothing follows from it.
         self._model.load_state_dict(
@@ -41,30 +50,43 @@ class ReferenceDescent:
         self._rule = Rule(spec, self._parameters, self.trace)
         self.n_steps = 0
         self.failed_step: int | None = None
-        self.converged = False
+        self.end: Status | None = None
+        self._patience = None if spec.early_stopping is None else Patience(spec.early_stopping)
+        self._best: Weights | None = None
         self.n_threads = threads_for(work)
         self.chunk_steps = max(1, _CHUNK_WORK // (work + _STEP_OVERHEAD_WORK))
 
     def advance(self, n_steps: int) -> None:
-        """Make so many updates, or fewer where one fails."""
+        """Make so many updates, or fewer where one fails or the fit ends."""
         with torch_threads(self.n_threads):
             for _ in range(n_steps):
                 self._update()
-                if self.failed_step is not None or self.converged:
+                if self.failed_step is not None or self.end is not None:
                     return
-                self.n_steps += 1
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """After the last step: go back to the best weights, where the specification says so."""
+        if self._best is not None:
+            state = self._model.state_dict()
+            for name, weight in self._best.items():
+                state[name].copy_(torch.tensor(weight))
 
     def weights(self) -> Weights:
         """Copies of the weights by their state_dict names."""
         state = self._model.state_dict()
         return {name: state[name].numpy().copy() for name in self._names}
 
-    @torch.no_grad()
     def final_loss(self) -> float:
         """The loss over the whole training set."""
-        self._model.eval()
         with torch_threads(self.n_threads):
-            loss = self._objective.mean(self._rows.all_parts())
+            return self._loss_over(self._rows)
+
+    @torch.no_grad()
+    def _loss_over(self, rows: Rows) -> float:
+        """Over all of the rows, as predictions are made: without dropout."""
+        self._model.eval()
+        loss = self._objective.mean(rows.all_parts())
         self._model.train()
         return loss
 
@@ -75,14 +97,32 @@ class ReferenceDescent:
             self._fail(before)
             return
         if self._rule.is_at_rest:
-            self.converged = True
+            self.end = "converged"
             return
         self.trace.add(loss, grad_norm, self._rule.lr)
         self._rule.update(loss, lambda: self._evaluate()[0])
         if not all(bool(p.isfinite().all()) for p in self._parameters):
             self._fail(before)
             return
-        self._rule.move(self.n_steps, loss)
+        self.n_steps += 1
+        self._rule.move("step", loss)
+        if self.n_steps % self.trace.batches.per_epoch == 0:
+            self._end_epoch(self.n_steps // self.trace.batches.per_epoch - 1)
+
+    def _end_epoch(self, epoch: int) -> None:
+        """Look at the held-out rows, move the rate, and see whether the fit still gets better."""
+        train_loss = loss = self.trace.epoch_loss(epoch)
+        if self._held_out is not None:
+            loss = self._loss_over(self._held_out)
+            self.trace.validation_loss[epoch] = loss
+        self._rule.move("epoch", loss)
+        if self._patience is None:
+            return
+        best = self._patience.look(train_loss=train_loss, validation_loss=loss)
+        if best and self._patience.keeps_the_best:
+            self._best = self.weights()
+        if self._patience.is_over:
+            self.end = "early_stopped"
 
     def _evaluate(self) -> tuple[float, float]:
         """The loss on the step's batch, and its gradient's norm; leaves the gradient, clipped."""

@@ -6,10 +6,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.engine.splitting import Split
 from workers.engine.standardize import Scaling
 
 Weights = dict[str, NDArray[np.floating[Any]]]
-Status = Literal["completed", "converged", "diverged", "interrupted", "time_limit"]
+Status = Literal["completed", "converged", "diverged", "early_stopped", "interrupted", "time_limit"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +44,9 @@ class Result:
     (k, d), `bias` (k,); of a diverged fit, the last finite ones. `n_steps` updates led to them,
     of `total_steps` asked for. `failed_step` is the step whose loss, or whose update's weights,
     were not finite. `final_loss` is over the whole training set at `weights`, None where it is
-    not finite. `scaling` is what the features were standardized by, and the weights belong to.
+    not finite.
+    `split` has the rows fitted to and held out, in their own units; `scaling` is what the features
+    were standardized by, and what the weights belong to.
     """
 
     status: Status
@@ -57,6 +60,7 @@ class Result:
     strategy: str
     n_threads: int
     compute_seconds: float
+    split: Split
     scaling: Scaling | None = None
 
 

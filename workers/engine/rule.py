@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from workers.engine.schedules import Interval
 from workers.engine.specification import Specification
 from workers.engine.trace import Trace
 
@@ -21,7 +22,6 @@ class Rule:
         self._searches = spec.optimizer.searches
         self._optimizer = spec.optimizer.build(parameters)
         self._scheduled = spec.schedule
-        self._trace = trace
         if spec.schedule is not None:
             n_moves = trace.batches.n_moves(spec.schedule.interval)
             self._schedule = spec.schedule.build(self._optimizer, n_moves)
@@ -54,15 +54,10 @@ class Rule:
         known = [loss]
         self._optimizer.step(lambda: known.pop() if known else again())
 
-    def move(self, step: int, loss: float) -> None:
-        """Move the rate on after the step's update, or after the last one of its epoch."""
-        if self._scheduled is None:
+    def move(self, interval: Interval, loss: float) -> None:
+        """Move the rate on after an update, or an epoch, of this loss, if it moves then."""
+        if self._scheduled is None or self._scheduled.interval != interval:
             return
-        epoch, batch = divmod(step, self._trace.batches.per_epoch)
-        if self._scheduled.interval == "epoch":
-            if batch != self._trace.batches.per_epoch - 1:
-                return
-            loss = self._trace.epoch_loss(epoch)
         if self._scheduled.looks_at_the_loss:
             self._schedule.step(loss)  # type: ignore[arg-type]
         else:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeVar
 
 from workers.engine.dtypes import DType
+from workers.engine.early_stopping import EarlyStopping
 from workers.engine.errors import SpecificationError
 from workers.engine.initialization import Init, init_from_mapping
 from workers.engine.losses import LOSSES, Loss
 from workers.engine.models import MODELS, Model
 from workers.engine.optimizers import Optimizer
 from workers.engine.schedules import Schedule
+from workers.engine.splitting import Validation
 
 __all__ = ["Limits", "Penalty", "Record", "Seeds", "Specification", "SpecificationError"]
 
@@ -70,6 +72,8 @@ class Specification:
     clip_grad_norm: float | None
     tolerance: float | None
     standardize: bool
+    validation: Validation | None
+    early_stopping: EarlyStopping | None
     batch_size: int | None
     shuffle: bool
     drop_last: bool
@@ -102,6 +106,8 @@ class Specification:
             clip_grad_norm=mapping["clip_grad_norm"],
             tolerance=mapping["tolerance"],
             standardize=mapping["standardize"],
+            validation=_optional(Validation, mapping["validation"]),
+            early_stopping=_optional(EarlyStopping, mapping["early_stopping"]),
             batch_size=mapping["batch_size"],
             shuffle=mapping["shuffle"],
             drop_last=mapping["drop_last"],
@@ -125,6 +131,10 @@ def _member(table: Mapping[str, type[Member]], mapping: Mapping[str, Any], key: 
         known = ", ".join(map(repr, table))
         raise SpecificationError(f"/{key}/kind", f"the engine knows {known}, no {kind!r}")
     return table[kind](**arguments)
+
+
+def _optional(part: type[Member], mapping: Mapping[str, Any] | None) -> Member | None:
+    return None if mapping is None else part(**mapping)
 
 
 def _schedule(mapping: Mapping[str, Any] | None) -> Schedule | None:

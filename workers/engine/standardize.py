@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from workers.engine.data import Data, RowSource, Shape, blocks
 from workers.engine.errors import SpecificationError
+from workers.engine.splitting import Split
 
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
@@ -77,7 +78,14 @@ class ScaledRows:
         return Data(self._scaling.scale(rows.x), rows.y, rows.weight, rows.n_classes)
 
 
-def scaled(source: RowSource, scaling: Scaling) -> RowSource:
-    """The source with its features scaled: in memory where it is."""
+def scaled(split: Split, scaling: Scaling) -> Split:
+    """Both parts with their features scaled: in memory where they are."""
+    held_out = split.validation
+    return Split(
+        _scaled(split.train, scaling), None if held_out is None else _scaled(held_out, scaling)
+    )
+
+
+def _scaled(source: RowSource, scaling: Scaling) -> RowSource:
     rows = ScaledRows(source, scaling)
     return rows.read(0, source.shape.n_rows) if isinstance(source, Data) else rows

@@ -33,6 +33,7 @@ class StreamedRows:
         window_bytes: int = WINDOW_BYTES,
     ) -> None:
         self._source = source
+        self._n_rows = source.shape.n_rows
         self._batches = batches
         self._shuffle_seed = shuffle_seed
         self._dtype = dtype
@@ -55,7 +56,7 @@ class StreamedRows:
 
     def all_parts(self) -> Iterator[Part]:
         """The whole training set."""
-        for window, _, _ in self._overlaps(0, self._batches.n_rows):
+        for window, _, _ in self._overlaps(0, self._n_rows):
             yield self._load(window, None)
 
     def _overlaps(self, first: int, stop: int) -> Iterator[tuple[int, int, int]]:
@@ -79,12 +80,12 @@ class StreamedRows:
         if epoch is not None:
             return self._shuffled(epoch).read(window)
         first = window * self._window_rows
-        return self._source.read(first, min(first + self._window_rows, self._batches.n_rows))
+        return self._source.read(first, min(first + self._window_rows, self._n_rows))
 
     def _shuffled(self, epoch: int) -> Spill:
         if self._spill is None or self._epoch != epoch:
             self._spill = None
-            places = _inverse(shuffle_rows(self._batches.n_rows, self._shuffle_seed, epoch).numpy())
+            places = _inverse(shuffle_rows(self._n_rows, self._shuffle_seed, epoch).numpy())
             self._spill = Spill(self._source, places, self._window_rows)
             self._epoch = epoch
         return self._spill

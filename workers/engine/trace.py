@@ -12,7 +12,8 @@ class Trace:
 
     `loss`, `grad_norm` and `lr` (m,) float64 hold every `every`-th step. `epoch_sums` (e,) float64
     sums an epoch's losses, each times its batch's size over `batches.size`, so that the mean of an
-    epoch of equal batches is not rounded twice. `n_losses` counts the steps entered.
+    epoch of equal batches is not rounded twice; `validation_loss` (e,) is nan but where rows are
+    held out. `n_losses` counts the steps entered.
     """
 
     def __init__(self, batches: Batches, every: int, lr: float) -> None:
@@ -24,6 +25,7 @@ class Trace:
         # What a strategy that has no schedule leaves as it is.
         self.lr = np.full(n_recorded, lr)
         self.epoch_sums = np.zeros(batches.n_epochs)
+        self.validation_loss = np.full(batches.n_epochs, np.nan)
         self.n_losses = 0
         self.last_loss = np.nan
         self.last_lr = lr
@@ -58,7 +60,7 @@ class Trace:
             grad_norm=self.grad_norm[: len(step)],
             epochs_epoch=epochs,
             epochs_train_loss=self.epoch_sums[: len(epochs)] / self._batches_in(epochs),
-            epochs_validation_loss=np.full(len(epochs), np.nan),
+            epochs_validation_loss=self.validation_loss[: len(epochs)],
         )
 
     def _batches_in(self, epochs: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -31,6 +31,8 @@ _TINY: dict[str, Any] = {
     "clip_grad_norm": None,
     "tolerance": None,
     "standardize": False,
+    "validation": None,
+    "early_stopping": None,
     "optimizer": {
         "kind": "sgd",
         "lr": 0.1,

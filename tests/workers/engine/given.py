@@ -33,6 +33,8 @@ def mapping(**changes: Any) -> dict[str, Any]:
         "clip_grad_norm": None,
         "tolerance": None,
         "standardize": False,
+        "validation": None,
+        "early_stopping": None,
         "optimizer": sgd(),
         "batch_size": None,
         "shuffle": True,

@@ -15,6 +15,7 @@ from workers.engine import Data, Result, fit
 from workers.engine.batches import cut_batches
 from workers.engine.descent import Descent
 from workers.engine.fitting import STRATEGIES as DESCENTS
+from workers.engine.splitting import Split
 
 
 def bits(result: Result) -> list[bytes]:
@@ -27,7 +28,7 @@ def begin(strategy: str, batch_size: int | None) -> Descent:
     spec = specification(batch_size=batch_size, optimizer=sgd(momentum=0.9), steps=40)
     data = noisy_plane(n_targets=2)
     initial = spec.init.weights(spec.model, data.shape, spec.dtype, seed=0)
-    return DESCENTS[strategy](spec, data, cut_batches(spec, len(data.x)), initial)
+    return DESCENTS[strategy](spec, Split(data), cut_batches(spec, len(data.x)), initial)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
