@@ -2,8 +2,8 @@
 
 import contextlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -30,7 +30,7 @@ class ObjectStore(Protocol):
         """A file with the object's bytes, to be read within the block; KeyError."""
 
     def scratch(self) -> AbstractContextManager[Path]:
-        """An empty directory for what is being made; gone at the end of the block."""
+        """An empty directory for files that are being made; gone at the end of the block."""
 
     def delete(self, key: str) -> None:
         """Forget the object; nothing happens where there is none."""
@@ -85,10 +85,18 @@ class LocalStore:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A directory on the same disk as the objects, so that a rename moves a file in."""
-        above = self._root / _SCRATCH
-        above.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=above) as directory:
-            yield Path(directory)
+        # By hand, because every inline dataset passes here: tempfile takes three times as long.
+        directory = self._root / _SCRATCH / secrets.token_hex(8)
+        try:
+            directory.mkdir()
+        except FileNotFoundError:
+            directory.mkdir(parents=True)
+        try:
+            yield directory
+        finally:
+            for file in directory.iterdir():
+                file.unlink()
+            directory.rmdir()
 
     def delete(self, key: str) -> None:
         """Forget the object; nothing happens where there is none."""

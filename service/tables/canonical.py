@@ -120,7 +120,7 @@ class CanonicalWriter:
     def _describe(self) -> list[dict[str, Any]]:
         described = [summary.describe() for summary in self._summaries]
         for column in described:
-            if column["type"] == "number":
+            if column["n_distinct"] is None:
                 with StoredTable(self._path, [column["name"]]) as table:
                     column["n_distinct"] = count_distinct(table)
         return described

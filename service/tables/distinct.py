@@ -26,13 +26,14 @@ def _count_share(column: StoredTable, share: int, n_shares: int) -> int:
         waiting.append(values)
         # Of a column of few values each share holds few, however many rows they fill.
         if sum(map(len, waiting)) > max(len(found), _SHARE_ROWS // 8):
-            found = _distinct(found, waiting)
+            found = distinct(found, *waiting)
             waiting = []
-    return len(_distinct(found, waiting))
+    return len(distinct(found, *waiting))
 
 
-def _distinct(found: NDArray[np.float64], more: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    values = np.concatenate([found, *more])
+def distinct(*parts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The different numbers of all parts, sorted."""
+    values = np.concatenate(parts)
     values.sort()
     new = np.ones(len(values), np.bool_)
     np.not_equal(values[1:], values[:-1], out=new[1:])

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from service.errors import Place
+from service.tables.distinct import distinct
 from service.tables.places import refuse
 
 MOST_CATEGORIES = 1_000
@@ -26,7 +27,7 @@ class ColumnSummary(Protocol):
         """The digest of all blocks."""
 
     def describe(self) -> dict[str, Any]:
-        """The summary as clients see it; a number column's `n_distinct` is counted elsewhere."""
+        """The summary as clients see it; `n_distinct` is None where it is still to be counted."""
 
 
 class NumberSummary:
@@ -44,10 +45,13 @@ class NumberSummary:
         self._scale = _LEAST_SCALE
         self._mean = 0.0
         self._squares = 0.0
+        self._n_distinct: int | None = None
 
     def add(self, block: NDArray[np.float64]) -> None:
         """Take the next block in."""
         self._hash.update(block.astype("<f8", copy=False).tobytes())
+        # Of a table of one block, as small ones are, no one needs to read the file again.
+        self._n_distinct = None if self._n else len(distinct(block + 0.0))
         self._min = min(self._min, float(block.min()))
         self._max = max(self._max, float(block.max()))
         # In units of a power of two above them, numbers of any size can be squared.
@@ -73,7 +77,7 @@ class NumberSummary:
         return self._hash.hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """The summary as clients see it, without `n_distinct`."""
+        """The summary as clients see it; `n_distinct` is None of more than one block."""
         return {
             "name": self._name,
             "type": "number",
@@ -81,6 +85,7 @@ class NumberSummary:
             "max": self._max,
             "mean": float(np.ldexp(self._mean, self._scale)),
             "std": float(np.ldexp((self._squares / self._n) ** 0.5, self._scale)),
+            "n_distinct": self._n_distinct,
         }
 
 
