@@ -1,8 +1,11 @@
 """Drawn tables: the same numbers for the same description, on every machine.
 
 `linear` is computed in float32, operation by operation as PyTorch computes a notebook's
-`intercept + coef * x + noise`; every other kind in float64. Where `noise` is the number 0 none is
-drawn. Rows of classes come class by class.
+`intercept + coef * x + noise`; every other kind in float64. What is drawn comes in this order: the
+centers of blobs, then the features (`linear` and `xor` row by row, blobs column by column), then
+the noise, which is not drawn where it is the number 0. Rows of classes come class by class, the
+first classes a row longer where `n` does not divide (of moons and circles the second); in `xor`
+they come as drawn.
 """
 
 from collections.abc import Callable, Mapping

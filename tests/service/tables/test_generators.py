@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.stats
@@ -128,6 +129,30 @@ def test_functions_are_what_they_say() -> None:
     np.testing.assert_allclose(arms["x2"], radius * np.sin(turned), atol=1e-12)
 
 
+def test_the_threshold_itself_is_high() -> None:
+    stair = drawn("step", x={"uniform": [0.25, 0.25]}, threshold=0.25, low=-1, high=4)
+
+    assert stair["y"].tolist() == [4] * 100
+
+
+def test_a_wave_keeps_its_digits_far_from_zero() -> None:
+    wave = drawn("sine", frequency=1e6, phase=-1e6, x={"normal": [0, 1e6]})
+
+    with mpmath.workprec(200):
+        angles = [2 * mpmath.pi * t - 10**6 for t in (1e6 * wave["x"]).tolist()]
+        expected = [float(mpmath.sin(angle)) for angle in angles]
+    np.testing.assert_allclose(wave["y"], expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["linear", "polynomial", "sine", "step"])
+def test_noise_is_drawn_after_the_features(kind: str) -> None:
+    clean, noisy = drawn(kind), drawn(kind, noise={"uniform": [1, 2]})
+
+    assert np.array_equal(clean["x"], noisy["x"])
+    added = noisy["y"] - clean["y"]
+    assert ((added > 1 - 1e-6) & (added < 2 + 1e-6)).all()
+
+
 def test_blobs_lie_around_their_centers() -> None:
     given = drawn("blobs", n=3000, centers=[[0, 5], [10, -5], [3, 3]], std=0.5)
     for label, center in enumerate([[0, 5], [10, -5], [3, 3]]):
@@ -177,3 +202,20 @@ def test_noise_moves_points_and_never_their_class() -> None:
 def test_what_cannot_be_drawn_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         drawn(**body)
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({"kind": "linear", "noise": "much"}, ("linear", "noise", "std")),
+        ({"kind": "linear", "noise": {"normal": [0, -1]}}, ("linear", "noise", "normal")),
+        ({"kind": "linear", "x": {"uniform": [1, 0]}}, ("linear", "x", "uniform")),
+        ({"kind": "blobs", "centers": 2.5}, ("blobs", "centers", "count")),
+        ({"kind": "blobs", "centers": []}, ("blobs", "centers", "points")),
+    ],
+)
+def test_a_refusal_names_one_form_alone(body: dict[str, Any], place: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        drawn(**body)
+
+    assert [error["loc"] for error in refusal.value.errors()] == [place]
