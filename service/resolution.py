@@ -10,11 +10,14 @@ from service.errors import InvalidInput, Place
 from service.pointers import pointer
 from service.schemas.fits import FitRequest, Validation
 from service.schemas.inits import GivenInit
-from service.schemas.models import Mlp
+from service.schemas.models import Mlp, PolynomialModel
 from service.settings import Settings
 from service.suitability import Columns, loss_of, n_outputs, unsuitable_places
-from service.tables.encoding import encode
+from service.tables.encoding import base_features, encode, has_more_terms
 from service.weight_shapes import weight_shapes
+
+# A polynomial's terms are columns of a matrix: more than this many are no sensible model.
+MOST_TERMS = 10_000
 
 
 def resolve(request: FitRequest, dataset: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
@@ -34,9 +37,11 @@ def resolve(request: FitRequest, dataset: Mapping[str, Any], settings: Settings)
         n_moves = _n_moves(request, n_rows)
         places = unsuitable_places(request, columns, n_rows=n_rows, n_moves=n_moves)
     if not places:
-        encoded = encode(features, dataset["columns"])
+        places = _term_places(request, features, dataset["columns"])
+    if not places:
+        encoded = encode(features, dataset["columns"], request.model.model_dump())
         places = [
-            *_label_places(request, [feature.label for feature in encoded]),
+            *_label_places(request, encoded.labels),
             *_constant_places(request, features, columns),
             *_model_places(request, len(encoded), n_outputs(request, columns), settings),
         ]
@@ -104,6 +109,19 @@ def _constant_places(request: FitRequest, features: Sequence[str], columns: Colu
     ]
 
 
+def _term_places(
+    request: FitRequest, features: Sequence[str], columns: Sequence[Mapping[str, Any]]
+) -> list[Place]:
+    model = request.model
+    if not isinstance(model, PolynomialModel):
+        return []
+    base = base_features(features, columns)
+    if not has_more_terms(base, model.degree, MOST_TERMS, interactions=model.interactions):
+        return []
+    detail = f"the polynomial has more than {MOST_TERMS} terms; lower the degree"
+    return [Place("too_many_terms", detail, "/model/degree")]
+
+
 def _label_places(request: FitRequest, labels: Sequence[str]) -> list[Place]:
     """What would give two coefficients one name."""
     if not isinstance(request.model, Mlp) and request.model.bias and "intercept" in labels:
@@ -113,7 +131,7 @@ def _label_places(request: FitRequest, labels: Sequence[str]) -> list[Place]:
         return [Place("reserved_name", detail, "/features")]
     twice = next((label for label, n in Counter(labels).items() if n > 1), None)
     if twice is not None:
-        detail = f"a column and a category's indicator are both named {twice!r}"
+        detail = f"two features are both named {twice!r}; rename a column"
         return [Place("ambiguous_feature", detail, "/features")]
     return []
 

@@ -20,6 +20,7 @@ OF_CLASSES = (*_OF_TWO_CLASSES, "cross_entropy")
 # The losses that suit each model, its default first.
 SUITABLE: Mapping[str, tuple[str, ...]] = {
     "linear": (*_OF_NUMBERS, "hinge"),
+    "polynomial": (*_OF_NUMBERS, "hinge"),
     "logistic": ("bce",),
     "softmax": ("cross_entropy",),
     "mlp": (*_OF_NUMBERS, *OF_CLASSES),

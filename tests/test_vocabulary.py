@@ -65,6 +65,7 @@ def test_one_list_of_activations_and_outputs() -> None:
     "model",
     [
         {"kind": "linear", "bias": False},
+        {"kind": "polynomial"},
         {"kind": "softmax"},
         {"kind": "mlp", "hidden": []},
         {"kind": "mlp", "hidden": [4, 3], "batch_norm": True},

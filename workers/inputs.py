@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from service.context import Context
 from service.lifecycle import Claim
 from service.suitability import OF_CLASSES
-from service.tables.encoding import Feature, encode, matrix
+from service.tables.encoding import Encoding, Feature, encode, matrix
 from service.tables.stored import StoredTable
 from workers.engine import Data, RowSource, Shape, is_streamed
 
@@ -31,7 +31,7 @@ Label = str | int | float
 class Columns:
     """Which columns of a table are features, targets and weights; `classes` are the target's."""
 
-    features: list[Feature]
+    features: Encoding
     targets: list[str]
     sample_weight: str | None
     scored: bool
@@ -42,7 +42,7 @@ class Columns:
         """As the claim's spec names them."""
         target = claim.spec["target"]
         return cls(
-            features=encode(claim.spec["features"], claim.columns),
+            features=encode(claim.spec["features"], claim.columns, claim.spec["model"]),
             targets=[target] if isinstance(target, str) else target,
             sample_weight=claim.spec["sample_weight"],
             scored=claim.spec["loss"]["kind"] == "cross_entropy",
@@ -52,7 +52,7 @@ class Columns:
     def names(self) -> list[str]:
         """Every column that is read, once."""
         weight = [] if self.sample_weight is None else [self.sample_weight]
-        used = [*(feature.column for feature in self.features), *self.targets, *weight]
+        used = [*self.features.columns, *self.targets, *weight]
         return list(dict.fromkeys(used))
 
     def shape(self, n_rows: int) -> Shape:
@@ -76,7 +76,7 @@ class Columns:
             y = places.to_numpy()[:, None].astype(np.float64)
         weight = self.sample_weight
         return Data(
-            x=matrix(block, self.features),
+            x=self.features.matrix(block),
             y=y,
             weight=None if weight is None else block.column(weight).to_numpy(),
             n_classes=self._n_scores,

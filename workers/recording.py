@@ -111,7 +111,7 @@ def _coefficients(claim: Claim, classes: list[Label] | None, result: Result) -> 
         return None
     if result.scaling is not None:
         weights = result.scaling.in_own_units(weights)
-    labels = [feature.label for feature in encode(claim.spec["features"], claim.columns)]
+    labels = encode(claim.spec["features"], claim.columns, claim.spec["model"]).labels
     target = claim.spec["target"]
     if claim.spec["loss"]["kind"] == "cross_entropy":
         outputs = [str(label) for label in classes or ()]

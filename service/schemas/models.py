@@ -14,6 +14,18 @@ class LinearModel(Schema):
     bias: bool = True
 
 
+class PolynomialModel(Schema):
+    """The linear model of the features, their powers and their products: x, x^2, x*z, …
+
+    All terms up to `degree`; without `interactions` the powers of each feature alone.
+    """
+
+    kind: Literal["polynomial"]
+    degree: Annotated[int, Field(ge=1, le=100)] = 2
+    interactions: bool = True
+    bias: bool = True
+
+
 class LogisticModel(Schema):
     """The linear model of the log odds of the second of two classes."""
 
@@ -47,4 +59,6 @@ class Mlp(Schema):
     output: Literal["auto", "linear", "sigmoid", "tanh", "softplus"] = "auto"
 
 
-Model = Annotated[LinearModel | LogisticModel | SoftmaxModel | Mlp, Field(discriminator="kind")]
+Model = Annotated[
+    LinearModel | PolynomialModel | LogisticModel | SoftmaxModel | Mlp, Field(discriminator="kind")
+]

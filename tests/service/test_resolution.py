@@ -127,9 +127,25 @@ def test_a_category_is_an_indicator_a_text() -> None:
     spec = spec_of(dataset=MIXED, features=["x", "colour"], init={"weights": weights})
 
     assert spec["features"] == ["x", "colour"]
-    assert encode(spec["features"], [number("x"), category("colour", "blue", "red")]) == [
+    columns = [number("x"), category("colour", "blue", "red")]
+    assert encode(spec["features"], columns, spec["model"]).features == (
         Feature("x"), Feature("colour", "blue"), Feature("colour", "red"),
-    ]  # fmt: skip
+    )  # fmt: skip
+
+
+def test_a_polynomial_has_a_weight_a_term_and_not_too_many() -> None:
+    model = {"kind": "polynomial", "degree": 2}
+    weights = {"weight": [[1] * 5], "bias": [0]}
+    features = ["x", "colour"]
+
+    spec = spec_of(dataset=MIXED, features=["x"], model=model)
+    assert spec["model"] == model | {"interactions": True, "bias": True}
+    # x, blue, red, x^2, x*blue, x*red
+    with pytest.raises(InvalidInput, match="1×6"):
+        spec_of(dataset=MIXED, features=features, model=model, init={"weights": weights})
+    wide = DATASET | {"columns": [number("y"), *(number(f"x{i}") for i in range(50))]}
+    with pytest.raises(InvalidInput, match="more than 10000 terms"):
+        spec_of(dataset=wide, features=None, model=model | {"degree": 5})
 
 
 LABELLED = DATASET | {

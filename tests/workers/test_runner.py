@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from service import datasets, lifecycle
@@ -51,6 +52,22 @@ def test_several_targets_have_coefficients_each(context: Context) -> None:
 
     assert set(ended["coefficients"]) == {"y", "z"}
     assert set(ended["coefficients"]["z"]) == {"intercept", "x"}
+
+
+def test_a_polynomial_is_numpys(context: Context) -> None:
+    x = np.linspace(-1, 1, 30)
+    y = np.sin(2 * x)
+    curve = DatasetRequest(columns={"x": x.tolist(), "y": y.tolist()})
+    lbfgs = {"kind": "lbfgs", "max_iter": 100, "tolerance_grad": 1e-14, "tolerance_change": 1e-16}
+
+    ended = run(context, submit(
+        context, curve, model={"kind": "polynomial", "degree": 3}, optimizer=lbfgs,
+        standardize=True, dtype="float64", steps=5,
+    ))  # fmt: skip
+
+    expected = np.polynomial.polynomial.polyfit(x, y, 3)
+    assert list(ended["coefficients"]) == ["intercept", "x", "x^2", "x^3"]
+    np.testing.assert_allclose([*ended["coefficients"].values()], expected, atol=1e-8)
 
 
 def test_a_wake_up_for_a_fit_that_does_not_wait_changes_nothing(

@@ -43,6 +43,17 @@ class Linear:
         return linear.to_empty(device="cpu")
 
 
+@dataclass(frozen=True, slots=True)
+class Polynomial(Linear):
+    """The linear model of a polynomial's terms: the data hold them as features already.
+
+    They are made where columns become features, which knows the columns' names and kinds.
+    """
+
+    degree: int
+    interactions: bool
+
+
 class Logistic(Linear):
     """The linear model of the second class's log odds."""
 
@@ -66,6 +77,7 @@ Model = Linear | Mlp
 # One entry a kind of the contract.
 MODELS: Mapping[str, type[Model]] = {
     "linear": Linear,
+    "polynomial": Polynomial,
     "logistic": Logistic,
     "softmax": Softmax,
     "mlp": Mlp,
