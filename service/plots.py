@@ -6,8 +6,8 @@ from typing import Any
 
 from service.context import Context
 from service.errors import Gone, PlotFailed, PlotNotApplicable, Unavailable
+from service.fits import get_fit
 from service.ids import new_id
-from service.lifecycle import get_fit
 from service.queue import BROKER_ERRORS
 from service.schemas.common import TERMINAL
 from service.schemas.plots import PlotFormat, PlotOptions

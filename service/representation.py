@@ -47,8 +47,10 @@ def _progress(row: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, An
     if last is not None:
         return dict(last)
     spec = row["spec"]
-    held_out = spec["validation"]
-    n_rows = n_training_rows(row["n_rows"], held_out and Validation.model_validate(held_out))
+    held_out = spec["validation"] or {}
+    n_rows = row["n_rows"]
+    if "fraction" in held_out:
+        n_rows = n_training_rows(n_rows, Validation(**held_out))
     an_epoch = steps_an_epoch(n_rows, spec["batch_size"], spec["drop_last"])
     return {
         "fraction": 0.0,

@@ -7,23 +7,40 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.errors import InvalidInput, Place
+from service.origin import Origin, origin_places
 from service.pointers import pointer
-from service.schemas.fits import FitRequest, Validation
+from service.schemas.fits import FitRequest, Validation, ValidationDataset
 from service.schemas.inits import GivenInit
 from service.schemas.models import Mlp, PolynomialModel
 from service.settings import Settings
-from service.suitability import Columns, loss_of, n_outputs, unsuitable_places
+from service.suitability import (
+    Columns,
+    loss_of,
+    n_outputs,
+    unsuitable_places,
+    validation_places,
+)
 from service.tables.encoding import base_features, encode, has_more_terms
-from service.weight_shapes import weight_shapes
+from service.weight_shapes import Shapes, count_parameters, weight_shapes
 
+# What a trajectory may take, as float64.
+MOST_TRAJECTORY_BYTES = 256 * 1024**2
 # A polynomial's terms are columns of a matrix: more than this many are no sensible model.
 MOST_TERMS = 10_000
 
 
-def resolve(request: FitRequest, dataset: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+def resolve(
+    request: FitRequest,
+    dataset: Mapping[str, Any],
+    settings: Settings,
+    *,
+    validation: Mapping[str, Any] | None = None,
+    origin: Origin | None = None,
+) -> dict[str, Any]:
     """The spec to keep: posting it again gives the same numbers.
 
-    `dataset` is the dataset's row. Raises InvalidInput with a pointer to each thing to mend.
+    `dataset` is the dataset's row, `validation` that of the one that the request validates by,
+    `origin` the fit that it starts from. Raises InvalidInput with a pointer to each thing to mend.
     """
     columns = {column["name"]: column for column in dataset["columns"]}
     taken = {*request.targets, request.sample_weight}
@@ -31,7 +48,11 @@ def resolve(request: FitRequest, dataset: Mapping[str, Any], settings: Settings)
     places = [
         *_column_places(request, columns),
         *_length_places(request, dataset["n_rows"], settings),
+        *_record_places(request),
     ]
+    if not places and validation is not None:
+        weight = [] if request.sample_weight is None else [request.sample_weight]
+        places = validation_places([*features, *request.targets, *weight], columns, validation)
     if not places:
         n_rows = n_training_rows(dataset["n_rows"], request.validation)
         n_moves = _n_moves(request, n_rows)
@@ -40,10 +61,12 @@ def resolve(request: FitRequest, dataset: Mapping[str, Any], settings: Settings)
         places = _term_places(request, features, dataset["columns"])
     if not places:
         encoded = encode(features, dataset["columns"], request.model.model_dump())
+        expected = weight_shapes(request.model, len(encoded), n_outputs(request, columns))
         places = [
             *_label_places(request, encoded.labels),
             *_constant_places(request, features, columns),
-            *_model_places(request, len(encoded), n_outputs(request, columns), settings),
+            *_model_places(request, expected, settings, origin),
+            *_trajectory_places(request, expected, dataset["n_rows"]),
         ]
     if places:
         raise InvalidInput(places[0].detail, places=places)
@@ -144,9 +167,11 @@ def _unknown(name: str, names: Sequence[str]) -> str:
     return f"the dataset has no column {name!r}; it has {listed}"
 
 
-def n_training_rows(n_rows: int, validation: Validation | None) -> int:
+def n_training_rows(n_rows: int, validation: Validation | ValidationDataset | None) -> int:
     """The rows that are left to fit; stratified, a few less may be."""
-    return n_rows if validation is None else n_rows - math.ceil(validation.fraction * n_rows)
+    if not isinstance(validation, Validation):
+        return n_rows
+    return n_rows - math.ceil(validation.fraction * n_rows)
 
 
 def steps_an_epoch(n_rows: int, batch_size: int | None, drop_last: bool) -> int:
@@ -156,10 +181,16 @@ def steps_an_epoch(n_rows: int, batch_size: int | None, drop_last: bool) -> int:
     return n_rows // batch_size if drop_last else math.ceil(n_rows / batch_size)
 
 
+def n_updates(request: FitRequest, n_rows: int) -> int:
+    """How many updates the request asks for on so many training rows."""
+    an_epoch = steps_an_epoch(n_rows, request.batch_size, request.drop_last)
+    return request.steps or an_epoch * (request.epochs or 0)
+
+
 def _n_moves(request: FitRequest, n_rows: int) -> int:
     """How often a schedule of the request moves the rate."""
     an_epoch = steps_an_epoch(n_rows, request.batch_size, request.drop_last)
-    total = request.steps or an_epoch * (request.epochs or 0)
+    total = n_updates(request, n_rows)
     by_step = request.scheduler is not None and request.scheduler.interval == "step"
     return total if by_step else total // an_epoch
 
@@ -173,7 +204,7 @@ def _length_places(request: FitRequest, n_rows: int, settings: Settings) -> list
     if steps == 0:
         detail = f"drop_last leaves no batch: the dataset has {n_rows} rows"
         return [Place("no_batch", detail, "/batch_size")]
-    total = request.steps or steps * (request.epochs or 0)
+    total = n_updates(request, n_rows)
     if total > settings.max_steps:
         detail = f"{total} updates are past the limit of {settings.max_steps} (THALWEG_MAX_STEPS)"
         return [Place("too_many_steps", detail, "/steps" if request.steps else "/epochs")]
@@ -181,10 +212,9 @@ def _length_places(request: FitRequest, n_rows: int, settings: Settings) -> list
 
 
 def _model_places(
-    request: FitRequest, n_features: int, n_outputs: int, settings: Settings
+    request: FitRequest, expected: Shapes, settings: Settings, origin: Origin | None
 ) -> list[Place]:
-    expected = weight_shapes(request.model, n_features, n_outputs)
-    n_parameters = sum(math.prod(s) for name, s in expected.items() if "running" not in name)
+    n_parameters = count_parameters(expected)
     if n_parameters > settings.max_parameters:
         limit = f"{settings.max_parameters} (THALWEG_MAX_PARAMETERS)"
         return [
@@ -192,7 +222,27 @@ def _model_places(
         ]
     if isinstance(request.init, GivenInit):
         return _weight_places(request.init.weights, expected)
-    return []
+    return [] if origin is None else origin_places(origin, request.optimizer, expected)
+
+
+def _record_places(request: FitRequest) -> list[Place]:
+    record = request.record
+    if not (record.final_weights_only and (record.weights or record.gradients)):
+        return []
+    detail = "the final weights alone leave no room for others; take one of the two back"
+    return [Place("contradiction", detail, "/record/final_weights_only")]
+
+
+def _trajectory_places(request: FitRequest, expected: Shapes, n_rows: int) -> list[Place]:
+    record = request.record
+    n_rows = n_training_rows(n_rows, request.validation)
+    n_kept = math.ceil(n_updates(request, n_rows) / record.every)
+    n_arrays = record.weights + record.gradients
+    if n_arrays * n_kept * count_parameters(expected) * 8 <= MOST_TRAJECTORY_BYTES:
+        return []
+    most_mib = MOST_TRAJECTORY_BYTES // 1024**2
+    detail = f"{n_kept} records of all weights take more than {most_mib} MiB; keep fewer of them"
+    return [Place("too_long_trajectory", detail, "/record/every")]
 
 
 def _weight_places(

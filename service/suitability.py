@@ -1,11 +1,11 @@
 """Whether the parts of a request suit each other and the dataset's numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.errors import Place
 from service.pointers import pointer
-from service.schemas.fits import FitRequest
+from service.schemas.fits import FitRequest, Validation
 from service.schemas.losses import BceLoss, CrossEntropyLoss, Loss, MseLoss
 from service.schemas.models import Mlp
 from service.schemas.schedules import CyclicSchedule, OneCycleSchedule
@@ -69,11 +69,36 @@ def _validation_places(request: FitRequest) -> list[Place]:
     if stopping and stopping.monitor == "validation_loss" and request.validation is None:
         detail = "there is no validation loss without validation; hold rows out, or monitor another"
         places.append(Place("no_validation", detail, "/early_stopping/monitor"))
-    stratify = request.validation is not None and request.validation.stratify
+    stratify = isinstance(request.validation, Validation) and request.validation.stratify
     if stratify and loss_of(request).kind not in OF_CLASSES:
         detail = "rows are held out of each class, and the target has none"
         places.append(Place("no_classes", detail, "/validation/stratify"))
     return places
+
+
+def validation_places(
+    names: Sequence[str], columns: Columns, validation: Mapping[str, Any]
+) -> list[Place]:
+    """What the validation dataset lacks of the columns that the fit uses; it is a dataset's row."""
+    there = {column["name"]: column for column in validation["columns"]}
+    return [
+        Place("unsuitable_validation", detail, "/validation/dataset")
+        for name in names
+        if (detail := _difference(columns[name], there.get(name))) is not None
+    ]
+
+
+def _difference(column: Mapping[str, Any], other: Mapping[str, Any] | None) -> str | None:
+    """Why the other dataset's column cannot stand for this one."""
+    name = column["name"]
+    if other is None:
+        return f"the validation dataset has no column {name!r}"
+    if other["type"] != column["type"]:
+        return f"{name!r} is a {column['type']} to fit and a {other['type']} to validate by"
+    unknown = sorted({*other.get("categories", ())} - {*column.get("categories", ())})
+    if unknown:
+        return f"{name!r} has {unknown[0]!r}, which the fit's dataset has not"
+    return None
 
 
 def _loss_places(request: FitRequest) -> list[Place]:

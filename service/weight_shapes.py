@@ -1,5 +1,6 @@
 """The shapes of a model's weights."""
 
+import math
 from itertools import pairwise
 
 from service.schemas.models import Mlp, Model
@@ -15,6 +16,11 @@ def weight_shapes(model: Model, n_features: int, n_outputs: int) -> Shapes:
         return _mlp_shapes(model, [n_features, *model.hidden, n_outputs])
     shapes: Shapes = {"weight": (n_outputs, n_features)}
     return shapes | {"bias": (n_outputs,)} if model.bias else shapes
+
+
+def count_parameters(shapes: Shapes) -> int:
+    """How many numbers are fitted: what a batch norm has seen is none of them."""
+    return sum(math.prod(shape) for name, shape in shapes.items() if "running" not in name)
 
 
 def _mlp_shapes(model: Mlp, widths: list[int]) -> Shapes:

@@ -18,7 +18,8 @@ _MOST_SECONDS = 1.0
 class Heartbeat:
     """Renews the lease while the `with` block runs, and shows the newest progress.
 
-    `lost` says that the claim is another's by now: whatever is computed on is worth nothing.
+    `lost` says that the claim is another's by now: whatever is computed on is worth nothing;
+    `cancelled` that the fit is to end with what it has.
     """
 
     def __init__(self, context: Context, claim: Claim) -> None:
@@ -26,6 +27,7 @@ class Heartbeat:
         self._claim = claim
         self._stopped = threading.Event()
         self._lost = threading.Event()
+        self._cancelled = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self.progress: Mapping[str, Any] | None = None
 
@@ -47,15 +49,22 @@ class Heartbeat:
         """Whether the claim has been taken back."""
         return self._lost.is_set()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether the fit's client has asked for its end."""
+        return self._cancelled.is_set()
+
     def _beat(self) -> None:
         every_seconds = min(_MOST_SECONDS, self._context.settings.lease_seconds / 3)
         while not self._stopped.wait(every_seconds):
             try:
-                held = renew(self._context, self._claim, self.progress)
+                status = renew(self._context, self._claim, self.progress)
             except Exception:
                 # The edge of this thread: the next beat tries again while the lease lasts.
                 log.exception("heartbeat_failed", fit_id=self._claim.fit_id)
                 continue
-            if not held:
+            if status is None:
                 self._lost.set()
                 return
+            if status == "cancelling":
+                self._cancelled.set()

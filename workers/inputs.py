@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from service.lifecycle import Claim
 from service.suitability import OF_CLASSES
 from service.tables.encoding import Encoding, Feature, encode, matrix
 from service.tables.stored import StoredTable
-from workers.engine import Data, RowSource, Shape, is_streamed
+from workers.engine import Data, RowSource, Shape, SpecificationError, is_streamed
 
 _KEPT_TABLES = 16
 _LARGEST_KEPT_BYTES = 16 * 1024**2
@@ -73,6 +73,7 @@ class Columns:
             # A class is the number of its place among the sorted ones.
             cells = block.column(self.targets[0])
             places = pc.index_in(cells, value_set=pa.array(self.classes, cells.type))
+            _refuse_unknown(cells, places, self.targets[0])
             y = places.to_numpy()[:, None].astype(np.float64)
         weight = self.sample_weight
         return Data(
@@ -81,6 +82,13 @@ class Columns:
             weight=None if weight is None else block.column(weight).to_numpy(),
             n_classes=self._n_scores,
         )
+
+
+def _refuse_unknown(cells: pa.Array, places: pa.Array, name: str) -> None:
+    if places.null_count:
+        unknown = cells.filter(places.is_null())[0].as_py()
+        detail = f"{name!r} has {unknown!r}, which is no class of the fit's own dataset"
+        raise SpecificationError("/validation/dataset", detail)
 
 
 class StoredRows:
@@ -113,36 +121,57 @@ class StoredRows:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A claim's rows, and the sorted classes where its target is one."""
+    """A claim's rows, those held out beside them, and the sorted classes of its target, if any."""
 
     rows: Data | RowSource
     classes: list[Label] | None
+    held_out: Data | RowSource | None = None
 
 
 @contextmanager
 def opened_data(context: Context, claim: Claim) -> Iterator[Loaded]:
     """The claim's rows: in memory, or read from the store where they are too many for that."""
-    columns = Columns.of(claim)
-    of_classes = claim.spec["loss"]["kind"] in OF_CLASSES
-    if not is_streamed(columns.shape(claim.n_rows)):
-        block = _load(context, claim.storage_key, columns.names)
+    with ExitStack() as stack:
+        columns = Columns.of(claim)
+        of_classes = claim.spec["loss"]["kind"] in OF_CLASSES
+        table = _opened(context, columns, claim.storage_key, claim.n_rows, stack)
         if of_classes:
-            columns = replace(columns, classes=_classes([block], columns.targets[0]))
-        yield Loaded(columns.data(block), columns.classes)
-        return
-    with (
-        context.storage.local(claim.storage_key) as path,
-        StoredTable(path, columns.names) as table,
-    ):
-        if of_classes:
-            with table.only(columns.targets[0]) as target:
-                classes = _classes(target.blocks(), columns.targets[0])
-            columns = replace(columns, classes=classes)
-        yield Loaded(StoredRows(table, columns), columns.classes)
+            columns = replace(columns, classes=_classes(table, columns.targets[0]))
+        held_out = claim.validation
+        yield Loaded(
+            _rows(table, columns),
+            columns.classes,
+            None
+            if held_out is None
+            else _rows(
+                _opened(context, columns, held_out.storage_key, held_out.n_rows, stack), columns
+            ),
+        )
 
 
-def _classes(blocks: Iterable[pa.RecordBatch], name: str) -> list[Label]:
+def _opened(
+    context: Context, columns: Columns, storage_key: str, n_rows: int, stack: ExitStack
+) -> pa.RecordBatch | StoredTable:
+    """The table in memory, or, where that is too much, open until the stack ends."""
+    if not is_streamed(columns.shape(n_rows)):
+        return _load(context, storage_key, columns.names)
+    path = stack.enter_context(context.storage.local(storage_key))
+    return stack.enter_context(StoredTable(path, columns.names))
+
+
+def _rows(table: pa.RecordBatch | StoredTable, columns: Columns) -> Data | RowSource:
+    return StoredRows(table, columns) if isinstance(table, StoredTable) else columns.data(table)
+
+
+def _classes(table: pa.RecordBatch | StoredTable, name: str) -> list[Label]:
     """The different cells of the column, sorted; whole numbers without a point."""
+    if not isinstance(table, StoredTable):
+        return _distinct([table], name)
+    with table.only(name) as target:
+        return _distinct(target.blocks(), name)
+
+
+def _distinct(blocks: Iterable[pa.RecordBatch], name: str) -> list[Label]:
     found: set[Any] = set()
     for block in blocks:
         # 0 and -0 are one class.

@@ -3,12 +3,11 @@
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 import structlog
 
-from service.artifacts import load_artifact
+from service.artifacts import load_arrays
 from service.context import Context
-from service.lifecycle import fit_row
+from service.fits import fit_row
 from service.plots import Plot
 from service.schemas.plots import PlotFormat, PlotOptions
 from workers.engine import Scaling
@@ -46,8 +45,7 @@ def _load(context: Context, fit_id: str, kind: str) -> PlotInput:
     fit = fit_row(context, fit_id)
     spec = fit["spec"]
     history, weights, initial_weights = (
-        safetensors.numpy.load(load_artifact(context, fit_id, name))
-        for name in ("history", "weights", "initial_weights")
+        load_arrays(context, fit_id, name) for name in ("history", "weights", "initial_weights")
     )
     scaling = (fit["result"] or {}).get("standardization")
     if scaling is not None and "weight" in weights:

@@ -16,6 +16,7 @@ from workers.engine import (
     RowSource,
     Scaling,
     Specification,
+    Trajectory,
     blocks,
     predict,
 )
@@ -43,19 +44,41 @@ def history_arrays(history: History) -> Arrays:
     }
 
 
+def kept_arrays(record: Mapping[str, Any], result: Result) -> dict[str, Arrays]:
+    """What is kept beside the row, by the artifact's name."""
+    kept: dict[str, Arrays] = {"weights": result.weights}
+    if record["final_weights_only"]:
+        return kept
+    kept["initial_weights"] = result.initial_weights
+    kept["history"] = history_arrays(result.history)
+    # The state of a fit that diverged leads nowhere.
+    if result.failed_step is None:
+        kept["state"] = result.snapshot.to_arrays()
+    if result.trajectory is not None:
+        kept["trajectory"] = trajectory_arrays(result.trajectory)
+    return kept
+
+
+def trajectory_arrays(trajectory: Trajectory) -> Arrays:
+    """The trajectory under the artifact's names: an entry a step."""
+    gradients = {f"gradients.{name}": array for name, array in trajectory.gradients.items()}
+    return {"step": trajectory.step, **trajectory.weights, **gradients}
+
+
 def describe_result(claim: Claim, loaded: Loaded, result: Result) -> dict[str, Any]:
     """What the fit's row keeps: weights, coefficients, losses, metrics, where they came from."""
     # What a batch norm has seen is kept among the weights, but nothing is fitted there.
     n_parameters = sum(w.size for name, w in result.weights.items() if "running" not in name)
     seconds = result.compute_seconds
     held_out = result.split.validation
+    only_weights = claim.spec["record"]["final_weights_only"]
     return {
         "weights": _shown_weights(result.weights, n_parameters),
         "coefficients": _coefficients(claim, loaded.classes, result),
         "standardization": _standardization(result.scaling),
         "classes": loaded.classes,
         "final_loss": finite(result.final_loss),
-        "loss_history": thin(result.history),
+        "loss_history": None if only_weights else thin(result.history),
         "metrics": {
             "train": _metrics(claim, loaded, result, result.split.train),
             "validation": None if held_out is None else _metrics(claim, loaded, result, held_out),

@@ -8,16 +8,25 @@ import numpy as np
 import structlog
 
 from service import lifecycle
-from service.artifacts import store_artifact
+from service.artifacts import load_arrays, store_arrays
 from service.context import Context
 from service.lifecycle import Claim
+from service.starts import START, START_STATE
 from workers import engine
 from workers.draining import draining
-from workers.engine import Data, Progress, Result, RowSource, Specification, SpecificationError, fit
+from workers.engine import (
+    Progress,
+    Result,
+    Snapshot,
+    Specification,
+    SpecificationError,
+    Start,
+    fit,
+)
 from workers.heartbeat import Heartbeat
 from workers.inputs import Loaded, opened_data
 from workers.metrics import RegressionMetrics
-from workers.recording import describe_divergence, describe_result, history_arrays, progress_of
+from workers.recording import describe_divergence, describe_result, kept_arrays, progress_of
 
 log = structlog.get_logger(__name__)
 
@@ -60,26 +69,44 @@ def _compute(context: Context, claim: Claim) -> None:
         data_seconds = time.perf_counter() - began
         # The metrics of a large table take a while too.
         with Heartbeat(context, claim) as heartbeat:
-            result = _fit(spec, loaded.rows, heartbeat)
+            result = _fit(spec, loaded, _start(context, claim), heartbeat)
             if heartbeat.lost:
                 log.warning("claim_lost")
-            elif result.status == "interrupted":
+            elif result.status == "interrupted" and not heartbeat.cancelled:
                 lifecycle.requeue(context, claim)
                 log.info("fit_requeued", step=result.n_steps)
             else:
                 _record(context, claim, loaded, result, data_seconds)
 
 
-def _fit(spec: Specification, data: Data | RowSource, heartbeat: Heartbeat) -> Result:
+def _start(context: Context, claim: Claim) -> Start | None:
+    """What the other fit gave, where the fit starts from one."""
+    init = claim.spec["init"]
+    if "fit" not in init:
+        return None
+    snapshot = None
+    if init["optimizer_state"]:
+        snapshot = Snapshot.from_arrays(load_arrays(context, claim.fit_id, START_STATE))
+    return Start(load_arrays(context, claim.fit_id, START), snapshot)
+
+
+def _fit(spec: Specification, loaded: Loaded, start: Start | None, heartbeat: Heartbeat) -> Result:
     began = time.monotonic()
 
     def show(progress: Progress) -> None:
         heartbeat.progress = progress_of(progress, time.monotonic() - began)
 
     def should_stop() -> bool:
-        return heartbeat.lost or draining()
+        return heartbeat.lost or heartbeat.cancelled or draining()
 
-    return fit(spec, data, on_progress=show, should_stop=should_stop)
+    return fit(
+        spec,
+        loaded.rows,
+        held_out=loaded.held_out,
+        start=start,
+        on_progress=show,
+        should_stop=should_stop,
+    )
 
 
 def _record(
@@ -92,12 +119,8 @@ def _record(
     """The artifacts first, the row last."""
     began = time.perf_counter()
     rows = [
-        store_artifact(context, claim, name, arrays)
-        for name, arrays in (
-            ("weights", result.weights),
-            ("initial_weights", result.initial_weights),
-            ("history", history_arrays(result.history)),
-        )
+        store_arrays(context, claim.fit_id, claim.fence, name, arrays)
+        for name, arrays in kept_arrays(claim.spec["record"], result).items()
     ]
     body = describe_result(claim, loaded, result)
     body["diagnostics"]["seconds"] = {
@@ -107,16 +130,19 @@ def _record(
         "record": time.perf_counter() - began,
     }
     diverged = result.status == "diverged"
+    # Only one that is being cancelled comes here interrupted.
+    cancelled = result.status == "interrupted"
+    stop_reason = "cancelled" if cancelled else result.status
     done = lifecycle.finish(
         context,
         claim,
-        status="failed" if diverged else "succeeded",
-        stop_reason=result.status,
+        status="cancelled" if cancelled else "failed" if diverged else "succeeded",
+        stop_reason=stop_reason,
         result=body,
         error=describe_divergence(result) if diverged else None,
         artifacts=rows,
     )
-    log.info("fit_ended" if done else "claim_lost", stop_reason=result.status)
+    log.info("fit_ended" if done else "claim_lost", stop_reason=stop_reason)
 
 
 def _fail(context: Context, claim: Claim, code: str, category: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""`/v1/fits/{id}/history.*` and `weights.*`: a fit's arrays in the reader's format."""
+"""`/v1/fits/{id}/weights.*`, `history.*`, `trajectory.*`: arrays in the reader's format."""
 
 import csv
 import io
@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
+import pyarrow.parquet
 import safetensors.numpy
 from flask import Blueprint, Response
 
 from service.api.openapi import Content, Operation, operation
 from service.api.requests import context, owner
 from service.api.responses import artifact
-from service.artifacts import Arrays, read_artifact
-from service.schemas.answers import History, Weights
+from service.artifacts import Arrays
+from service.exports import onnx_file
+from service.fits import read_artifact
+from service.schemas.answers import History, Trajectory, Weights
 
 blueprint = Blueprint("artifacts", __name__, url_prefix="/v1/fits/<fit_id>")
 
@@ -34,16 +38,24 @@ def weights_npz(arrays: Arrays) -> bytes:
     return buffer.getvalue()
 
 
-def history_json(arrays: Arrays) -> bytes:
-    """The step columns, and the epoch columns below `epochs`; null where nothing finite is."""
-    body: dict[str, Any] = {name: arrays[name].tolist() for name in _STEP_COLUMNS}
-    prefix = "epochs."
-    body["epochs"] = {
-        name.removeprefix(prefix): array.tolist()
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }
+def nested_json(arrays: Arrays, prefixes: tuple[str, ...]) -> bytes:
+    """Lists by name, those of `prefix.name` below `prefix`; null where nothing finite is."""
+    body: dict[str, Any] = {}
+    for name, array in arrays.items():
+        above = next((prefix for prefix in prefixes if name.startswith(f"{prefix}.")), None)
+        place = body if above is None else body.setdefault(above, {})
+        place[name if above is None else name.removeprefix(f"{above}.")] = array.tolist()
     return orjson.dumps(body)
+
+
+def history_json(arrays: Arrays) -> bytes:
+    """The step columns, and the epoch columns below `epochs`."""
+    return nested_json(arrays, ("epochs",))
+
+
+def trajectory_json(arrays: Arrays) -> bytes:
+    """The steps, the weights by their names, and the gradients below `gradients`."""
+    return nested_json(arrays, ("gradients",))
 
 
 def history_csv(arrays: Arrays) -> bytes:
@@ -55,6 +67,13 @@ def history_csv(arrays: Arrays) -> bytes:
     return text.getvalue().encode()
 
 
+def history_parquet(arrays: Arrays) -> bytes:
+    """The step columns."""
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pa.table({name: arrays[name] for name in _STEP_COLUMNS}), buffer)
+    return buffer.getvalue()
+
+
 # One entry a format: its media type and writer.
 WEIGHTS: dict[str, tuple[str, Callable[[Arrays], bytes]]] = {
     "json": ("application/json", weights_json),
@@ -64,10 +83,15 @@ WEIGHTS: dict[str, tuple[str, Callable[[Arrays], bytes]]] = {
 HISTORY: dict[str, tuple[str, Callable[[Arrays], bytes]]] = {
     "json": ("application/json", history_json),
     "csv": ("text/csv; charset=utf-8", history_csv),
+    "parquet": ("application/vnd.apache.parquet", history_parquet),
+}
+TRAJECTORY: dict[str, tuple[str, Callable[[Arrays], bytes]]] = {
+    "json": ("application/json", trajectory_json),
+    "npz": (_BINARY, weights_npz),
 }
 
 
-@blueprint.get("/weights.<any(json,safetensors,npz):form>")
+@blueprint.get("/weights.<any(json,safetensors,npz,onnx):form>")
 @operation(
     Operation(
         "getWeights",
@@ -76,21 +100,32 @@ HISTORY: dict[str, tuple[str, Callable[[Arrays], bytes]]] = {
         answers={200: (Content(model=Weights), Content(_BINARY)), 206: (), 304: ()},
         headers={200: ("ETag",)},
         problems=(404, 410, 416, 422),
-        path_values={"form": tuple(WEIGHTS)},
+        path_values={"form": (*WEIGHTS, "onnx")},
     )
 )
 def get_weights(fit_id: str, form: str) -> Response:
-    """The weights in one format."""
+    """The weights in one format, or with all that makes predictions of them as ONNX."""
+    if form == "onnx":
+        content = onnx_file(context(), fit_id, owner())
+        return artifact(content, _BINARY, f"{fit_id}.onnx")
     return _send(fit_id, "weights", form, *WEIGHTS[form])
 
 
-@blueprint.get("/history.<any(json,csv):form>")
+@blueprint.get("/history.<any(json,csv,parquet):form>")
 @operation(
     Operation(
         "getHistory",
         "artifacts",
         "The whole loss history",
-        answers={200: (Content(model=History), Content("text/csv")), 206: (), 304: ()},
+        answers={
+            200: (
+                Content(model=History),
+                Content("text/csv"),
+                Content("application/vnd.apache.parquet"),
+            ),
+            206: (),
+            304: (),
+        },
         headers={200: ("ETag",)},
         problems=(404, 410, 416, 422),
         path_values={"form": tuple(HISTORY)},
@@ -99,6 +134,23 @@ def get_weights(fit_id: str, form: str) -> Response:
 def get_history(fit_id: str, form: str) -> Response:
     """The history in one format."""
     return _send(fit_id, "history", form, *HISTORY[form])
+
+
+@blueprint.get("/trajectory.<any(json,npz):form>")
+@operation(
+    Operation(
+        "getTrajectory",
+        "artifacts",
+        "The weights, and gradients, at every recorded step",
+        answers={200: (Content(model=Trajectory), Content(_BINARY)), 206: (), 304: ()},
+        headers={200: ("ETag",)},
+        problems=(404, 410, 416, 422),
+        path_values={"form": tuple(TRAJECTORY)},
+    )
+)
+def get_trajectory(fit_id: str, form: str) -> Response:
+    """The trajectory in one format."""
+    return _send(fit_id, "trajectory", form, *TRAJECTORY[form])
 
 
 def _send(

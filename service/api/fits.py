@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from flask import Blueprint, Response, request
 
-from service import lifecycle
+from service import fits, lifecycle, submission
 from service.api.examples import FIT
 from service.api.links import fit_url, with_links
 from service.api.lists import list_response
@@ -47,10 +47,10 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 def create_fit() -> Response:
     """Queue a fit."""
     given = json_body(FitRequest)
-    fit = lifecycle.submit(context(), given, owner=owner(), traceparent=_traceparent())
+    fit = submission.submit(context(), given, owner=owner(), traceparent=_traceparent())
     headers = {"Location": fit_url(fit)} | _wait(fit["id"])
     if "Preference-Applied" in headers:
-        fit = lifecycle.get_fit(context(), fit["id"], owner())
+        fit = fits.get_fit(context(), fit["id"], owner())
     ended = fit["status"] in TERMINAL
     if not ended:
         headers["Retry-After"] = str(_LOOK_AGAIN_SECONDS)
@@ -88,9 +88,9 @@ def list_fits() -> Response:
     """A page of fits."""
     asked = parameters(FitListParameters)
     if asked.ids is None:
-        page = lifecycle.list_fits(context(), list_query(asked), owner())
+        page = fits.list_fits(context(), list_query(asked), owner())
     else:
-        page = Page(lifecycle.get_fits(context(), _ids(asked.ids), owner()), None)
+        page = Page(fits.get_fits(context(), _ids(asked.ids), owner()), None)
     return list_response(replace(page, data=[with_links(fit) for fit in page.data]))
 
 
@@ -116,11 +116,26 @@ def _ids(listed: str) -> list[str]:
 )
 def get_fit(fit_id: str) -> Response:
     """One fit."""
-    fit = lifecycle.get_fit(context(), fit_id, owner())
+    fit = fits.get_fit(context(), fit_id, owner())
     headers = {} if fit["status"] in TERMINAL else _wait(fit_id)
     if headers:
-        fit = lifecycle.get_fit(context(), fit_id, owner())
+        fit = fits.get_fit(context(), fit_id, owner())
     return resource(with_links(fit), headers)
+
+
+@blueprint.post("/<fit_id>/cancel")
+@operation(
+    Operation(
+        "cancelFit",
+        "fits",
+        "End a fit; what a running one has so far is kept",
+        answers={202: (Content(model=Fit),)},
+        problems=(404, 409, 410, 422),
+    )
+)
+def cancel_fit(fit_id: str) -> Response:
+    """Cancel one fit."""
+    return json_response(with_links(lifecycle.cancel(context(), fit_id, owner())), 202)
 
 
 @blueprint.delete("/<fit_id>")
@@ -135,5 +150,5 @@ def get_fit(fit_id: str) -> Response:
 )
 def delete_fit(fit_id: str) -> Response:
     """Forget one fit."""
-    lifecycle.delete_fit(context(), fit_id, owner())
+    fits.delete_fit(context(), fit_id, owner())
     return Response(status=204)

@@ -7,6 +7,12 @@ from flask import request
 from service.api.requests import context
 from service.plots import plot_kinds
 
+_FORMATS = {
+    "weights": ("json", "safetensors", "npz", "onnx"),
+    "history": ("json", "csv", "parquet"),
+    "trajectory": ("json", "npz"),
+}
+
 
 def base_url() -> str:
     """`THALWEG_PUBLIC_URL`, or where the request came to."""
@@ -26,18 +32,20 @@ def fit_url(fit: dict[str, Any]) -> str:
 def with_links(fit: dict[str, Any]) -> dict[str, Any]:
     """The fit with the URLs of its plots, artifacts and itself."""
     url = fit_url(fit)
-    recorded = fit["loss_history"] is not None
     return fit | {
         "plots": {kind: f"{url}/plots/{kind}.png" for kind in plot_kinds(fit)},
-        "artifacts": {
-            "weights": _formats(url, "weights", ("json", "safetensors", "npz")),
-            "history": _formats(url, "history", ("json", "csv")),
-        }
-        if recorded
-        else {},
-        "urls": {"self": url},
+        "artifacts": _artifacts(fit, url),
+        "urls": {"self": url, "cancel": f"{url}/cancel"},
     }
 
 
-def _formats(url: str, name: str, formats: tuple[str, ...]) -> dict[str, str]:
-    return {form: f"{url}/{name}.{form}" for form in formats}
+def _artifacts(fit: dict[str, Any], url: str) -> dict[str, Any]:
+    """What the fit has kept, by format."""
+    record = fit["spec"]["record"]
+    kept = {"weights": fit["fingerprint"] is not None, "history": fit["loss_history"] is not None}
+    kept["trajectory"] = kept["history"] and (record["weights"] or record["gradients"])
+    return {
+        name: {form: f"{url}/{name}.{form}" for form in _FORMATS[name]}
+        for name, is_there in kept.items()
+        if is_there
+    }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
 
 from service.database.paging import page
 from service.database.schema import datasets, fits
@@ -39,6 +39,13 @@ def insert_dataset(connection: Connection, row: Mapping[str, Any]) -> None:
 def find_dataset(connection: Connection, dataset_id: str, owner: str) -> Row[Any] | None:
     """The owner's dataset, a deleted one too."""
     return connection.execute(_ONE_OF_OWNER, {"dataset_id": dataset_id, "its_owner": owner}).first()
+
+
+def find_columns(connection: Connection, dataset_id: str) -> list[dict[str, Any]]:
+    """The dataset's columns as it sums them up, of a deleted one too."""
+    found = select(datasets.c.columns).where(datasets.c.id == dataset_id)
+    columns: list[dict[str, Any]] = connection.execute(found).scalar_one()
+    return columns
 
 
 def hold_dataset(connection: Connection, dataset_id: str) -> bool:
@@ -95,7 +102,10 @@ def count_unfinished_fits(connection: Connection, dataset_id: str) -> int:
     return connection.execute(
         select(func.count())
         .select_from(fits)
-        .where(fits.c.dataset_id == dataset_id, fits.c.status.in_(UNFINISHED))
+        .where(
+            or_(fits.c.dataset_id == dataset_id, fits.c.validation_dataset_id == dataset_id),
+            fits.c.status.in_(UNFINISHED),
+        )
     ).scalar_one()
 
 
@@ -104,13 +114,18 @@ def expire_datasets(connection: Connection, *, now: float, limit: int) -> list[s
 
     Gives the storage keys that no dataset needs any more.
     """
-    needed = select(fits.c.dataset_id).where(fits.c.status.in_(UNFINISHED))
+    unfinished = fits.c.status.in_(UNFINISHED)
+    needed = select(fits.c.dataset_id).where(unfinished)
+    validating = select(fits.c.validation_dataset_id).where(
+        unfinished, fits.c.validation_dataset_id.is_not(None)
+    )
     due = (
         select(datasets.c.id)
         .where(
             datasets.c.expires_at < now,
             datasets.c.deleted_at.is_(None),
             datasets.c.id.not_in(needed),
+            datasets.c.id.not_in(validating),
         )
         .limit(limit)
     )

@@ -7,7 +7,7 @@ fit has moved on: a worker that came back from the dead can change nothing.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, case, func, insert, select, update
 
 from service.database.paging import page
 from service.database.schema import artifacts, datasets, fits
@@ -15,12 +15,18 @@ from service.schemas.lists import ListQuery
 
 _WITH_DATASET = select(
     fits, datasets.c.digest, datasets.c.n_rows, datasets.c.storage_key
-).join_from(fits, datasets)
+).join_from(fits, datasets, fits.c.dataset_id == datasets.c.id)
 
 # Every fit passes through these: they are built once, for building costs more than running them.
 _ONE = _WITH_DATASET.where(fits.c.id == bindparam("fit_id"))
 _ONE_OF_OWNER = _ONE.where(fits.c.owner == bindparam("its_owner"))
-_CLAIMED = _ONE.add_columns(datasets.c.columns)
+_validation = datasets.alias("validation")
+_CLAIMED = _ONE.add_columns(
+    datasets.c.columns,
+    _validation.c.columns.label("validation_columns"),
+    _validation.c.n_rows.label("validation_n_rows"),
+    _validation.c.storage_key.label("validation_storage_key"),
+).join(_validation, fits.c.validation_dataset_id == _validation.c.id, isouter=True)
 _N_QUEUED = select(func.count()).select_from(fits).where(fits.c.status == "queued")
 _STATUS = select(fits.c.status).where(fits.c.id == bindparam("fit_id"))
 _CLAIM = (
@@ -40,21 +46,46 @@ _HELD = update(fits).where(
     fits.c.fence == bindparam("its_fence"),
     fits.c.status.in_(("running", "cancelling")),
 )
+_CANCELLING = fits.c.status == "cancelling"
 _FINISH = _HELD.values(
-    status=bindparam("new_status"),
-    stop_reason=bindparam("new_stop_reason"),
+    # Whatever its worker found, a fit that is being cancelled ends so.
+    status=case((_CANCELLING, "cancelled"), else_=bindparam("new_status")),
+    stop_reason=case((_CANCELLING, "cancelled"), else_=bindparam("new_stop_reason")),
     finished_at=bindparam("new_finished_at"),
     expires_at=bindparam("new_expires_at"),
     result=bindparam("new_result"),
     error=bindparam("new_error"),
     lease_expires_at=None,
     progress=None,
-)
+).returning(fits.c.status, fits.c.stop_reason)
 
 
 def insert_fits(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add fits, all queued."""
     connection.execute(insert(fits), [dict(row) for row in rows])
+
+
+def insert_artifacts(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add artifacts of fits."""
+    connection.execute(insert(artifacts), [dict(row) for row in rows])
+
+
+def find_same(
+    connection: Connection, owner: str, *, spec_digest: str, dataset_digest: str, now: float
+) -> Row[Any] | None:
+    """The owner's newest success of an equal spec on an equal dataset, as `find_fit` gives it."""
+    return connection.execute(
+        _WITH_DATASET.where(
+            fits.c.owner == owner,
+            fits.c.spec_digest == spec_digest,
+            fits.c.status == "succeeded",
+            fits.c.deleted_at.is_(None),
+            func.coalesce(fits.c.expires_at, now) >= now,
+            datasets.c.digest == dataset_digest,
+        )
+        .order_by(fits.c.id.desc())
+        .limit(1)
+    ).first()
 
 
 def count_queued(connection: Connection) -> int:
@@ -111,10 +142,11 @@ def renew(
     *,
     lease_expires_at: float,
     progress: Mapping[str, Any] | None,
-) -> bool:
-    """Hold the lease longer."""
+) -> str | None:
+    """Hold the lease longer; the fit's status, None where the claim is lost."""
     step = _HELD.values(lease_expires_at=lease_expires_at, progress=progress)
-    return connection.execute(step, {"fit_id": fit_id, "its_fence": fence}).rowcount == 1
+    held = connection.execute(step.returning(fits.c.status), {"fit_id": fit_id, "its_fence": fence})
+    return held.scalar()
 
 
 def finish(
@@ -123,26 +155,68 @@ def finish(
     fence: int,
     values: Mapping[str, Any],
     artifact_rows: Sequence[Mapping[str, Any]],
-) -> bool:
-    """Write a terminal status with all that belongs to it.
+) -> tuple[str, str] | None:
+    """Write a terminal status with all that belongs to it; the status and stop_reason it has now.
 
-    `values`: status, stop_reason, finished_at, expires_at, result, error.
+    `values`: status, stop_reason, finished_at, expires_at, result, error. None where the claim is
+    lost.
     """
     changes = {f"new_{name}": value for name, value in values.items()}
-    done = connection.execute(_FINISH, {"fit_id": fit_id, "its_fence": fence, **changes})
-    if done.rowcount != 1:
-        return False
+    done = connection.execute(_FINISH, {"fit_id": fit_id, "its_fence": fence, **changes}).first()
+    if done is None:
+        return None
     if artifact_rows:
-        connection.execute(insert(artifacts), [dict(row, fit_id=fit_id) for row in artifact_rows])
-    return True
+        insert_artifacts(connection, artifact_rows)
+    return done.status, done.stop_reason
 
 
 def requeue(connection: Connection, fit_id: str, fence: int, now: float) -> bool:
-    """Give the fit back; its attempt stays, for no worker was lost."""
-    step = _HELD.values(
+    """Give the fit back; its attempt stays, for no worker was lost. One being cancelled stays."""
+    step = _HELD.where(fits.c.status == "running").values(
         status="queued", lease_expires_at=None, worker=None, woken_at=now, progress=None
     )
     return connection.execute(step, {"fit_id": fit_id, "its_fence": fence}).rowcount == 1
+
+
+def cancel_waiting(
+    connection: Connection, fit_id: str, *, now: float, expires_at: float | None
+) -> bool:
+    """End a fit that no worker has begun; False where it does not wait."""
+    done = connection.execute(
+        update(fits)
+        .where(fits.c.id == fit_id, fits.c.status == "queued")
+        .values(status="cancelled", stop_reason="cancelled", finished_at=now, expires_at=expires_at)
+    )
+    return done.rowcount == 1
+
+
+def ask_to_cancel(connection: Connection, fit_id: str) -> bool:
+    """Have the fit's worker end it; False where none has it."""
+    done = connection.execute(
+        update(fits)
+        .where(fits.c.id == fit_id, fits.c.status.in_(("running", "cancelling")))
+        .values(status="cancelling")
+    )
+    return done.rowcount == 1
+
+
+def cancel_expired(connection: Connection, *, now: float, expires_at: float | None) -> list[str]:
+    """End what was to be cancelled when its worker was lost; the ids."""
+    return list(
+        connection.execute(
+            update(fits)
+            .where(_CANCELLING, fits.c.lease_expires_at < now)
+            .values(
+                status="cancelled",
+                stop_reason="cancelled",
+                finished_at=now,
+                expires_at=expires_at,
+                lease_expires_at=None,
+                progress=None,
+            )
+            .returning(fits.c.id)
+        ).scalars()
+    )
 
 
 def take_back_expired(connection: Connection, *, now: float, max_attempts: int) -> list[str]:

@@ -51,7 +51,14 @@ fits = Table(
     Column("status", String(20), nullable=False),
     Column("stop_reason", String(20)),
     Column("dataset_id", String(40), ForeignKey("datasets.id"), nullable=False),
+    Column(
+        "validation_dataset_id",
+        String(40),
+        ForeignKey("datasets.id", name="fk_fits_validation_dataset_id"),
+    ),
     Column("spec", JSON, nullable=False),
+    # Equal where the same numbers follow from equal datasets.
+    Column("spec_digest", String(80)),
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("finished_at", Double),
@@ -75,6 +82,8 @@ fits = Table(
     Index("ix_fits_status_woken_at", "status", "woken_at"),
     Index("ix_fits_status_lease", "status", "lease_expires_at"),
     Index("ix_fits_dataset_id_status", "dataset_id", "status"),
+    Index("ix_fits_validation_dataset_id_status", "validation_dataset_id", "status"),
+    Index("ix_fits_owner_spec_digest", "owner", "spec_digest"),
 )
 
 artifacts = Table(

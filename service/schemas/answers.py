@@ -11,7 +11,9 @@ Timestamp = Annotated[
     Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-24T09:30:00.000000Z"]),
 ]
 Url = Annotated[str, Field(json_schema_extra={"format": "uri"})]
-StopReason = Literal["completed", "converged", "early_stopped", "time_limit", "diverged", "error"]
+StopReason = Literal[
+    "completed", "converged", "early_stopped", "time_limit", "diverged", "cancelled", "error"
+]
 
 
 class Answer(BaseModel):
@@ -175,6 +177,18 @@ class Weights(Answer):
     model_config = ConfigDict(
         extra="allow", json_schema_extra={"examples": [{"weight": [[1.94]], "bias": [3.06]}]}
     )
+
+
+class Trajectory(Answer):
+    """Arrays by their state_dict names, an entry a recorded `step`, and the gradients likewise."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={"examples": [{"step": [0], "weight": [[[1.94]]], "bias": [[3.06]]}]},
+    )
+
+    step: list[int]
+    gradients: dict[str, Any] | None = None
 
 
 class Health(Answer):

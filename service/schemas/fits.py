@@ -34,9 +34,16 @@ class Seeds(Schema):
 
 
 class Record(Schema):
-    """What the history keeps: every `every`-th step, from step 0 on."""
+    """What the history keeps: every `every`-th step, from step 0 on.
+
+    The trajectory has the `weights` before, and the `gradients` of, the same steps.
+    `final_weights_only`: neither history nor anything else but the result.
+    """
 
     every: Annotated[int, Field(ge=1)] = 1
+    weights: bool = False
+    gradients: bool = False
+    final_weights_only: bool = False
 
 
 class Limits(Schema):
@@ -50,6 +57,17 @@ class Validation(Schema):
 
     fraction: Annotated[float, Field(gt=0, lt=1)]
     stratify: bool = False
+
+
+class ValidationDataset(Schema):
+    """Another dataset, with the columns that the fit uses."""
+
+    dataset: DatasetId
+
+
+def _dataset_or_share(value: Any) -> str:
+    named = isinstance(value, ValidationDataset) or (isinstance(value, dict) and "dataset" in value)
+    return "dataset" if named else "share"
 
 
 class EarlyStopping(Schema):
@@ -92,7 +110,13 @@ class FitRequest(Schema):
     standardize: bool = False
     tolerance: Positive | None = None
     clip_grad_norm: Positive | None = None
-    validation: Validation | None = None
+    validation: (
+        Annotated[
+            Annotated[Validation, Tag("share")] | Annotated[ValidationDataset, Tag("dataset")],
+            Discriminator(_dataset_or_share),
+        ]
+        | None
+    ) = None
     early_stopping: EarlyStopping | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
     shuffle: bool = True
@@ -109,6 +133,7 @@ class FitRequest(Schema):
     record: Record = Record()
     limits: Limits = Limits()
     strategy: Literal["auto", "reference", "kernels", "streaming"] = "auto"
+    reuse: bool = False
     tags: Tags = []
     metadata: Metadata = {}
 

@@ -95,9 +95,11 @@ def _matrix_or_vector(value: Any) -> str:
     return "matrix" if nested else "vector"
 
 
-def _given_or_named(value: Any) -> str:
-    given = isinstance(value, GivenInit) or (isinstance(value, dict) and "weights" in value)
-    return "given" if given else "named"
+def _form(value: Any) -> str:
+    if isinstance(value, GivenInit) or (isinstance(value, dict) and "weights" in value):
+        return "given"
+    fit = isinstance(value, FitInit) or (isinstance(value, dict) and "fit" in value)
+    return "fit" if fit else "named"
 
 
 WeightArray = Annotated[
@@ -114,7 +116,20 @@ class GivenInit(Schema):
     )
 
 
+class FitInit(Schema):
+    """The weights that another fit ended with; with its `optimizer_state` the fit goes on there.
+
+    Then its steps are those that the other one would have made next: optimizer, schedule, shuffles
+    and dropout go on, and nothing of the optimizer but its lr may be changed.
+    """
+
+    fit: Annotated[str, Field(max_length=100, examples=["fit_01KB2Q3M6X8T5V9W0Y1Z2A3B4C"])]
+    optimizer_state: bool = False
+
+
 Init = Annotated[
-    Annotated[NamedInit, Tag("named")] | Annotated[GivenInit, Tag("given")],
-    Discriminator(_given_or_named),
+    Annotated[NamedInit, Tag("named")]
+    | Annotated[GivenInit, Tag("given")]
+    | Annotated[FitInit, Tag("fit")],
+    Discriminator(_form),
 ]

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service import datasets, lifecycle
-from service.artifacts import read_artifact, store_artifact
+from service import datasets, fits, lifecycle, submission
+from service.artifacts import store_arrays
 from service.context import Context
 from service.errors import Conflict, Gone, InvalidInput, NotFound, QueueFull
 from service.lifecycle import Claim
@@ -20,7 +20,7 @@ from tests.service.conftest import OWNER
 def submit(context: Context, table: DatasetRequest, **changes: Any) -> dict[str, Any]:
     dataset = datasets.create_inline_dataset(context, table, OWNER)
     body = {"dataset": dataset["id"], "target": "y", "steps": 3} | changes
-    return lifecycle.submit(context, FitRequest.model_validate(body), owner=OWNER)
+    return submission.submit(context, FitRequest.model_validate(body), owner=OWNER)
 
 
 def claimed(context: Context, fit_id: str, worker: str = "worker") -> Claim:
@@ -40,7 +40,7 @@ def expire(context: Context) -> None:
 
 
 def status(context: Context, fit_id: str) -> tuple[str, int]:
-    fit = lifecycle.get_fit(context, fit_id, OWNER)
+    fit = fits.get_fit(context, fit_id, OWNER)
     return fit["status"], fit["attempt"]
 
 
@@ -54,14 +54,14 @@ def test_a_submitted_fit_waits_with_every_default_filled_in(
     assert fit["spec"]["features"] == ["x"]
     assert fit["spec"]["optimizer"]["lr"] == 1e-3
     assert fit["progress"]["total_steps"] == 3
-    assert lifecycle.get_fit(context, fit["id"], OWNER) == fit
+    assert fits.get_fit(context, fit["id"], OWNER) == fit
     assert context.queue.undelivered_fits() == 1
 
 
 def test_the_spec_of_a_fit_can_be_posted_again(context: Context, table: DatasetRequest) -> None:
     fit = submit(context, table, seed={"init": 3}, init={"weights": {"weight": [[1]], "bias": [0]}})
 
-    again = lifecycle.submit(context, FitRequest.model_validate(fit["spec"]), owner=OWNER)
+    again = submission.submit(context, FitRequest.model_validate(fit["spec"]), owner=OWNER)
 
     assert again["spec"] == fit["spec"]
 
@@ -126,7 +126,7 @@ def test_a_renewed_lease_does_not_expire_and_shows_the_progress(
     lifecycle.sweep(context, time.time())
 
     assert held
-    shown = lifecycle.get_fit(context, fit["id"], OWNER)
+    shown = fits.get_fit(context, fit["id"], OWNER)
     assert (shown["status"], shown["progress"]) == ("running", {"step": 2})
 
 
@@ -136,7 +136,7 @@ def test_a_fit_that_loses_too_many_workers_fails(context: Context, table: Datase
         claimed(context, fit["id"])
         expire(context)
 
-    shown = lifecycle.get_fit(context, fit["id"], OWNER)
+    shown = fits.get_fit(context, fit["id"], OWNER)
 
     assert (shown["status"], shown["stop_reason"]) == ("failed", "error")
     assert shown["error"]["code"] == "worker_lost"
@@ -206,13 +206,13 @@ def test_a_full_queue_refuses_and_keeps_nothing(context: Context, table: Dataset
     with pytest.raises(QueueFull):
         submit(full, table)
 
-    assert len(lifecycle.list_fits(context, ListQuery(), OWNER).data) == 1
+    assert len(fits.list_fits(context, ListQuery(), OWNER).data) == 1
 
 
 def test_an_inline_dataset_becomes_one(context: Context) -> None:
     body = {"dataset": {"columns": {"x": [1, 2], "y": [1, 2]}}, "target": "y", "epochs": 1}
 
-    fit = lifecycle.submit(context, FitRequest.model_validate(body), owner=OWNER)
+    fit = submission.submit(context, FitRequest.model_validate(body), owner=OWNER)
 
     kept = datasets.get_dataset(context, fit["dataset"]["id"], OWNER)
     assert (kept["n_rows"], kept["digest"]) == (2, fit["dataset"]["digest"])
@@ -222,7 +222,7 @@ def test_a_refused_inline_dataset_leaves_nothing(context: Context) -> None:
     body = {"dataset": {"columns": {"x": [1, 2], "y": [1, 2]}}, "target": "z", "epochs": 1}
 
     with pytest.raises(InvalidInput):
-        lifecycle.submit(context, FitRequest.model_validate(body), owner=OWNER)
+        submission.submit(context, FitRequest.model_validate(body), owner=OWNER)
 
     assert datasets.list_datasets(context, ListQuery(), OWNER).data == []
     assert not list(context.settings.storage_root.rglob("*.arrow"))
@@ -232,10 +232,10 @@ def test_another_owners_fit_is_not_there(context: Context, table: DatasetRequest
     fit = submit(context, table)
 
     with pytest.raises(NotFound):
-        lifecycle.get_fit(context, fit["id"], "somebody")
+        fits.get_fit(context, fit["id"], "somebody")
     with pytest.raises(NotFound):
-        lifecycle.get_fits(context, [fit["id"]], "somebody")
-    assert lifecycle.list_fits(context, ListQuery(), "somebody").data == []
+        fits.get_fits(context, [fit["id"]], "somebody")
+    assert fits.list_fits(context, ListQuery(), "somebody").data == []
 
 
 def test_a_dataset_is_kept_while_a_fit_needs_it(context: Context, table: DatasetRequest) -> None:
@@ -260,20 +260,20 @@ def test_an_ended_fit_can_be_deleted_with_its_artifacts(
     fit = submit(context, table)
     claim = claimed(context, fit["id"])
     large = {"weight": np.zeros(context.settings.inline_artifact_bytes)}
-    rows = [store_artifact(context, claim, "weights", large)]
+    rows = [store_arrays(context, claim.fit_id, claim.fence, "weights", large)]
     with pytest.raises(Conflict):
-        lifecycle.delete_fit(context, fit["id"], OWNER)
+        fits.delete_fit(context, fit["id"], OWNER)
     lifecycle.finish(
         context, claim, status="succeeded", stop_reason="completed", result={}, artifacts=rows
     )
-    kept = read_artifact(context, fit["id"], "weights", OWNER)
+    kept = fits.read_artifact(context, fit["id"], "weights", OWNER)
 
-    lifecycle.delete_fit(context, fit["id"], OWNER)
+    fits.delete_fit(context, fit["id"], OWNER)
 
     assert np.array_equal(kept["weight"], large["weight"])
     assert not list(context.settings.storage_root.rglob("*.safetensors"))
     with pytest.raises(Gone):
-        read_artifact(context, fit["id"], "weights", OWNER)
+        fits.read_artifact(context, fit["id"], "weights", OWNER)
 
 
 def test_pages_follow_each_other_newest_first(context: Context, table: DatasetRequest) -> None:
@@ -281,7 +281,7 @@ def test_pages_follow_each_other_newest_first(context: Context, table: DatasetRe
     seen: list[str] = []
     cursor = None
     while True:
-        page = lifecycle.list_fits(context, ListQuery(limit=2, after=cursor), OWNER)
+        page = fits.list_fits(context, ListQuery(limit=2, after=cursor), OWNER)
         seen += [fit["id"] for fit in page.data]
         cursor = page.next_cursor
         if cursor is None:
@@ -296,7 +296,7 @@ def test_lists_are_filtered(context: Context, table: DatasetRequest) -> None:
     claimed(context, running["id"])
 
     def ids(query: ListQuery) -> list[str]:
-        return [fit["id"] for fit in lifecycle.list_fits(context, query, OWNER).data]
+        return [fit["id"] for fit in fits.list_fits(context, query, OWNER).data]
 
     assert ids(ListQuery(tag='a "quoted" tag')) == [marked["id"]]
     assert ids(ListQuery(tag="quoted")) == [running["id"]]

@@ -68,6 +68,14 @@ def test_features_default_to_every_column_but_the_target() -> None:
         ({"features": ["y"]}, [("column_used_twice", "/features/0")]),
         ({"target": ["x1", "x2", "y", "z"]}, [("no_features", "/target")]),
         ({"batch_size": 11, "drop_last": True}, [("no_batch", "/batch_size")]),
+        (
+            {"record": {"weights": True, "final_weights_only": True}},
+            [("contradiction", "/record/final_weights_only")],
+        ),
+        (
+            {"record": {"weights": True}, "steps": 10_000_000},
+            [("too_long_trajectory", "/record/every")],
+        ),
         ({"init": {"weights": {"weight": [[1, 2, 3]]}}}, [("required", "/init/weights")]),
         (
             {"init": {"weights": {"weight": [[1, 2]], "bias": [0, 0]}}},

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from service import datasets, lifecycle
+from service import datasets, fits
 from service.context import Context
 from service.errors import Gone
 from service.retention import forget_expired
@@ -72,14 +72,14 @@ def test_a_fit_expires_counted_from_its_end(forgetful: Context, table: DatasetRe
     fit = submit(forgetful, table)
     assert fit["expires_at"] is None
     finish(forgetful, claimed(forgetful, fit["id"]))
-    ended = lifecycle.get_fit(forgetful, fit["id"], OWNER)
+    ended = fits.get_fit(forgetful, fit["id"], OWNER)
     assert ended["expires_at"] > ended["finished_at"]
 
     forget_expired(forgetful, after_expiry())
 
     with pytest.raises(Gone):
-        lifecycle.get_fit(forgetful, fit["id"], OWNER)
-    assert lifecycle.list_fits(forgetful, ListQuery(), OWNER).data == []
+        fits.get_fit(forgetful, fit["id"], OWNER)
+    assert fits.list_fits(forgetful, ListQuery(), OWNER).data == []
 
 
 def test_what_has_expired_is_gone_before_anyone_sweeps(

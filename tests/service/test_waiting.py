@@ -3,7 +3,7 @@
 import threading
 import time
 
-from service import lifecycle
+from service import fits
 from service.context import Context, open_context
 from service.schemas.datasets import DatasetRequest
 from service.settings import Settings
@@ -27,7 +27,7 @@ def test_the_end_wakes_the_waiter(context: Context, table: DatasetRequest) -> No
     began = time.monotonic()
     wait_until_ended(context, fit["id"], 30, never)
 
-    assert lifecycle.fit_row(context, fit["id"])["status"] == "succeeded"
+    assert fits.fit_row(context, fit["id"])["status"] == "succeeded"
     assert time.monotonic() - began < 15, "it was the event that woke, not the end of the wait"
 
 
@@ -42,7 +42,7 @@ def test_an_end_whose_event_was_lost_is_found_in_the_database(
     wait_until_ended(context, fit["id"], 30, never)
     unheard.close()
 
-    assert lifecycle.fit_row(context, fit["id"])["status"] == "succeeded"
+    assert fits.fit_row(context, fit["id"])["status"] == "succeeded"
 
 
 def test_a_wait_ends_with_its_time(context: Context, table: DatasetRequest) -> None:
@@ -50,7 +50,7 @@ def test_a_wait_ends_with_its_time(context: Context, table: DatasetRequest) -> N
 
     wait_until_ended(context, fit["id"], 0.1, never)
 
-    assert lifecycle.fit_row(context, fit["id"])["status"] == "queued"
+    assert fits.fit_row(context, fit["id"])["status"] == "queued"
 
 
 def test_a_wait_ends_when_the_process_is_stopped(context: Context, table: DatasetRequest) -> None:
@@ -60,7 +60,7 @@ def test_a_wait_ends_when_the_process_is_stopped(context: Context, table: Datase
 
     wait_until_ended(context, fit["id"], 30, stopping.is_set)
 
-    assert lifecycle.fit_row(context, fit["id"])["status"] == "queued"
+    assert fits.fit_row(context, fit["id"])["status"] == "queued"
 
 
 def test_without_redis_submitting_and_waiting_go_on(
@@ -75,4 +75,4 @@ def test_without_redis_submitting_and_waiting_go_on(
     finally:
         alone.close()
 
-    assert lifecycle.fit_row(context, fit["id"])["status"] == "succeeded"
+    assert fits.fit_row(context, fit["id"])["status"] == "succeeded"

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service import datasets, lifecycle
+from service import datasets, fits, lifecycle
 from service.context import Context
+from service.errors import NotFound
 from service.plots import Plot
 from service.schemas.datasets import DatasetRequest
 from service.schemas.plots import PlotOptions
@@ -31,7 +32,7 @@ def _undrained() -> Iterator[None]:
 
 def run(context: Context, fit: dict[str, Any]) -> dict[str, Any]:
     run_fit(context, fit["id"])
-    return lifecycle.get_fit(context, fit["id"], OWNER)
+    return fits.get_fit(context, fit["id"], OWNER)
 
 
 def test_a_fit_ends_with_all_that_belongs_to_it(context: Context, table: DatasetRequest) -> None:
@@ -68,6 +69,93 @@ def test_a_polynomial_is_numpys(context: Context) -> None:
     expected = np.polynomial.polynomial.polyfit(x, y, 3)
     assert list(ended["coefficients"]) == ["intercept", "x", "x^2", "x^3"]
     np.testing.assert_allclose([*ended["coefficients"].values()], expected, atol=1e-8)
+
+
+def test_steps_and_more_from_their_state_are_one_run(
+    context: Context, table: DatasetRequest
+) -> None:
+    changes = {"optimizer": {"kind": "adam"}, "batch_size": 2}
+    first = run(context, submit(context, table, steps=20, **changes))
+    init = {"fit": first["id"], "optimizer_state": True}
+
+    rest = run(context, submit(context, table, steps=20, init=init, **changes))
+
+    whole = run(context, submit(context, table, steps=40, **changes))
+    joined = first["loss_history"]["loss"] + rest["loss_history"]["loss"]
+    assert joined == whole["loss_history"]["loss"]
+    assert (rest["weights"], rest["final_loss"]) == (whole["weights"], whole["final_loss"])
+
+
+def test_another_dataset_validates(context: Context, table: DatasetRequest) -> None:
+    columns = {"x": [0.0, 10.0], "y": [1.0, 12.0]}
+    other = datasets.create_inline_dataset(context, DatasetRequest(columns=columns), OWNER)
+    validation = {"dataset": other["id"]}
+
+    ended = run(context, submit(context, table, validation=validation, dtype="float64"))
+
+    alone = run(context, submit(context, table, dtype="float64", strategy="reference"))
+    slope, intercept = ended["coefficients"]["x"], ended["coefficients"]["intercept"]
+    residuals = [1.0 - intercept, 12.0 - intercept - 10 * slope]
+    assert ended["metrics"]["validation"]["mse"] == pytest.approx(np.mean(np.square(residuals)))
+    assert ended["weights"] == alone["weights"]
+    kept = fits.read_artifact(context, ended["id"], "history", OWNER)
+    assert kept["epochs.validation_loss"][-1] == ended["metrics"]["validation"]["mse"]
+
+
+def test_a_class_that_only_validates_fails_as_the_users(context: Context) -> None:
+    train = DatasetRequest(columns={"x": [0.0, 1.0, 2.0], "y": [0, 1, 1]})
+    other = datasets.create_inline_dataset(
+        context, DatasetRequest(columns={"x": [0.0], "y": [2]}), OWNER
+    )
+
+    failed = run(context, submit(
+        context, train, model={"kind": "logistic"}, validation={"dataset": other["id"]}
+    ))  # fmt: skip
+
+    assert failed["error"]["code"] == "invalid_spec"
+    assert "no class of the fit's own dataset" in failed["error"]["message"]
+
+
+def test_the_trajectory_is_kept_where_it_is_asked_for(
+    context: Context, table: DatasetRequest
+) -> None:
+    ended = run(context, submit(context, table, record={"weights": True, "gradients": True}))
+
+    kept = fits.read_artifact(context, ended["id"], "trajectory", OWNER)
+    assert kept["step"].tolist() == [0, 1, 2]
+    assert kept["weight"].shape == kept["gradients.weight"].shape == (3, 1, 1)
+    plain = run(context, submit(context, table))
+    with pytest.raises(NotFound):
+        fits.read_artifact(context, plain["id"], "trajectory", OWNER)
+
+
+def test_the_final_weights_alone_are_kept_where_that_is_asked_for(
+    context: Context, table: DatasetRequest
+) -> None:
+    ended = run(context, submit(context, table, record={"final_weights_only": True}))
+
+    assert ended["loss_history"] is None
+    assert ended["final_loss"] > 0
+    assert fits.read_artifact(context, ended["id"], "weights", OWNER).keys() == {"weight", "bias"}
+    with pytest.raises(NotFound):
+        fits.read_artifact(context, ended["id"], "history", OWNER)
+
+
+def test_a_running_fit_that_is_cancelled_keeps_what_it_has(
+    context: Context, table: DatasetRequest
+) -> None:
+    fit = submit(context, table, **LONG)
+    threading.Timer(0.5, lifecycle.cancel, (context, fit["id"], OWNER)).start()
+
+    ended = run(context, fit)
+
+    assert (ended["status"], ended["stop_reason"]) == ("cancelled", "cancelled")
+    assert 0 < ended["progress"]["fraction"] < 1
+    assert 0 < ended["loss_history"]["n"] < LONG["steps"]
+    assert (
+        len(fits.read_artifact(context, fit["id"], "history", OWNER)["loss"])
+        == (ended["loss_history"]["n"])
+    )
 
 
 def test_a_wake_up_for_a_fit_that_does_not_wait_changes_nothing(
@@ -129,7 +217,7 @@ def test_progress_is_shown_while_a_fit_runs(context: Context, table: DatasetRequ
     seen: list[dict[str, Any]] = []
 
     def look() -> None:
-        seen.append(lifecycle.get_fit(context, fit["id"], OWNER))
+        seen.append(fits.get_fit(context, fit["id"], OWNER))
         draining._draining.set()
 
     threading.Timer(2.5, look).start()

@@ -1,11 +1,13 @@
 """The engine: fits models to arrays; it knows neither HTTP nor Celery nor SQL."""
 
 from workers.engine.data import Data, RowSource, Shape, blocks
+from workers.engine.dtypes import Weights
 from workers.engine.errors import EngineError, SpecificationError
 from workers.engine.fitting import check, fit
 from workers.engine.planner import is_streamed
 from workers.engine.predicting import predict
-from workers.engine.results import History, Progress, Result, Status, Weights
+from workers.engine.results import History, Progress, Result, Status, Trajectory
+from workers.engine.snapshot import Snapshot, Start
 from workers.engine.specification import Specification
 from workers.engine.standardize import Scaling
 from workers.engine.warming import warm_up
@@ -19,9 +21,12 @@ __all__ = [
     "RowSource",
     "Scaling",
     "Shape",
+    "Snapshot",
     "Specification",
     "SpecificationError",
+    "Start",
     "Status",
+    "Trajectory",
     "Weights",
     "blocks",
     "check",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from workers.engine.errors import SpecificationError
 from workers.engine.schedules import Interval
+from workers.engine.snapshot import Snapshot
 from workers.engine.specification import Specification
 
 
@@ -12,7 +13,9 @@ class Batches:
     """The batches of a whole fit.
 
     A step's batch is a slice of its epoch's row order; `size` is that of every batch but perhaps
-    an epoch's last. `shuffled` says that each epoch has an order of its own.
+    an epoch's last. `shuffled` says that each epoch has an order of its own. Step 0 comes after
+    `position` updates of earlier fits, which may have ended within an epoch; epochs are counted
+    from the one that it belongs to.
     """
 
     n_rows: int
@@ -20,24 +23,37 @@ class Batches:
     per_epoch: int
     total_steps: int
     shuffled: bool
+    position: int = 0
 
     @property
     def n_epochs(self) -> int:
         """The epochs that the fit begins."""
-        return -(-self.total_steps // self.per_epoch)
+        return self.epoch_of(self.total_steps - 1) + 1
 
     def n_moves(self, interval: Interval) -> int:
         """How often a schedule moves in the whole fit: after each step, or each whole epoch."""
-        return self.total_steps if interval == "step" else self.total_steps // self.per_epoch
+        return self.total_steps if interval == "step" else self.epoch_of(self.total_steps)
 
     def bounds(self, step: int) -> tuple[int, int]:
         """Where the step's batch begins and ends in its epoch's order."""
-        first = step % self.per_epoch * self.size
+        first = (self.position + step) % self.per_epoch * self.size
         return first, min(first + self.size, self.n_rows)
 
+    def shuffle_of(self, step: int) -> int:
+        """The epoch, counted over all fits, whose order the step's batch is cut from."""
+        return (self.position + step) // self.per_epoch
 
-def cut_batches(spec: Specification, n_rows: int) -> Batches:
-    """The batches of these rows.
+    def epoch_of(self, step: int) -> int:
+        """The fit's epoch to which the step belongs."""
+        return self.shuffle_of(step) - self.shuffle_of(0)
+
+    def ends_epoch(self, n_steps: int) -> bool:
+        """Whether an epoch is over after so many updates."""
+        return (self.position + n_steps) % self.per_epoch == 0
+
+
+def cut_batches(spec: Specification, n_rows: int, snapshot: Snapshot | None = None) -> Batches:
+    """The batches of these rows, of a fit that goes on from the snapshot, if any.
 
     A batch size of all rows or more is the whole set, which no epoch permutes. Raises
     SpecificationError where `drop_last` leaves no batch.
@@ -55,4 +71,5 @@ def cut_batches(spec: Specification, n_rows: int) -> Batches:
         per_epoch=per_epoch,
         total_steps=total_steps,
         shuffled=spec.shuffle and size < n_rows,
+        position=0 if snapshot is None else snapshot.position_for(per_epoch),
     )

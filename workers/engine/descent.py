@@ -2,7 +2,9 @@
 
 from typing import Protocol
 
-from workers.engine.results import Status, Weights
+from workers.engine.dtypes import Weights
+from workers.engine.results import Status
+from workers.engine.snapshot import Snapshot
 from workers.engine.trace import Trace
 
 
@@ -29,6 +31,12 @@ class Descent(Protocol):
 
     def weights(self) -> Weights:
         """Copies of the weights, in the fit's dtype, by their state_dict names."""
+
+    def gradients(self) -> Weights:
+        """Copies of the last update's gradient, before clipping, by the parameters' names."""
+
+    def snapshot(self) -> Snapshot:
+        """What another fit needs to go on from the last update, to the bit."""
 
     def final_loss(self) -> float:
         """The loss over the whole training set at `weights()`; it may be infinite or nan."""

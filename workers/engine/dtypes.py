@@ -1,11 +1,14 @@
-"""The two precisions of a fit, as numpy's and torch's types."""
+"""The two precisions of a fit, as numpy's and torch's types, and weights in them."""
 
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 DType = Literal["float32", "float64"]
+# By their state_dict names.
+Weights = dict[str, NDArray[np.floating[Any]]]
 
 _TORCH: dict[DType, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
 

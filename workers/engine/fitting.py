@@ -3,56 +3,61 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
+import numpy as np
 import torch
 from torch import nn
 
 from workers.engine.batches import Batches, cut_batches
 from workers.engine.data import Data, RowSource, Shape
 from workers.engine.descent import Descent
+from workers.engine.errors import SpecificationError
+from workers.engine.initialization import GivenInit
 from workers.engine.kernel_descent import KernelDescent
 from workers.engine.planner import choose_strategy
 from workers.engine.reference import ReferenceDescent
-from workers.engine.results import Progress, Result, Status, Weights
+from workers.engine.results import Progress, Result, Status
 from workers.engine.rows import MemoryRows, Rows
+from workers.engine.snapshot import Start
 from workers.engine.specification import Specification
 from workers.engine.splitting import Split, split_rows
 from workers.engine.standardize import Scaling, scaled
 from workers.engine.streaming import StreamedRows
+from workers.engine.trajectory import TrajectoryWriter
 
 Clock = Callable[[], float]
 OnProgress = Callable[[Progress], None]
-Strategy = Callable[[Specification, Split, Batches, Weights], Descent]
+Strategy = Callable[[Specification, Split, Batches, Start], Descent]
 
 
-def _kernels(spec: Specification, split: Split, batches: Batches, initial: Weights) -> Descent:
-    return KernelDescent(spec, _all_rows(split.train), batches, initial)
+def _kernels(spec: Specification, split: Split, batches: Batches, start: Start) -> Descent:
+    return KernelDescent(spec, _all_rows(split.train), batches, start)
 
 
-def _reference(spec: Specification, split: Split, batches: Batches, initial: Weights) -> Descent:
-    def rows(source: RowSource) -> Rows:
-        return MemoryRows(_all_rows(source), batches, spec.seeds.shuffle, spec.dtype)
-
-    return _plain(spec, split, batches, initial, rows)
+def _reference(spec: Specification, split: Split, batches: Batches, start: Start) -> Descent:
+    train = MemoryRows(_all_rows(split.train), batches, spec.seeds.shuffle, spec.dtype)
+    return _plain(spec, split, train, batches, start)
 
 
-def _streaming(spec: Specification, split: Split, batches: Batches, initial: Weights) -> Descent:
-    def rows(source: RowSource) -> Rows:
-        return StreamedRows(source, batches, spec.seeds.shuffle, spec.dtype)
-
-    return _plain(spec, split, batches, initial, rows)
+def _streaming(spec: Specification, split: Split, batches: Batches, start: Start) -> Descent:
+    train = StreamedRows(split.train, batches, spec.seeds.shuffle, spec.dtype)
+    return _plain(spec, split, train, batches, start)
 
 
 def _plain(
-    spec: Specification,
-    split: Split,
-    batches: Batches,
-    initial: Weights,
-    rows: Callable[[RowSource], Rows],
+    spec: Specification, split: Split, train: Rows, batches: Batches, start: Start
 ) -> Descent:
-    held_out = None if split.validation is None else rows(split.validation)
     shape = split.train.shape
-    return ReferenceDescent(spec, shape, rows(split.train), batches, initial, held_out=held_out)
+    held_out = None if split.validation is None else _held_out(spec, split.validation, batches)
+    return ReferenceDescent(spec, shape, train, batches, start, held_out=held_out)
+
+
+def _held_out(spec: Specification, source: RowSource, batches: Batches) -> Rows:
+    """They may be in memory where the training rows are not, and the other way round."""
+    if isinstance(source, Data):
+        return MemoryRows(source, batches, spec.seeds.shuffle, spec.dtype)
+    return StreamedRows(source, batches, spec.seeds.shuffle, spec.dtype)
 
 
 def _all_rows(source: RowSource) -> Data:
@@ -86,6 +91,8 @@ def fit(
     spec: Specification,
     data: Data | RowSource,
     *,
+    held_out: Data | RowSource | None = None,
+    start: Start | None = None,
     on_progress: OnProgress | None = None,
     should_stop: Callable[[], bool] | None = None,
     clock: Clock = time.monotonic,
@@ -93,7 +100,8 @@ def fit(
     """Descend the loss from the initial weights, and give the weights and the history.
 
     `data` are `Data`, or a source of more rows than memory holds, which is streamed; ValueError
-    says that data in memory have weights, all of them 0.
+    says that data in memory have weights, all of them 0. `held_out` rows and another fit's
+    weights as the `start` are given where the specification says so, and nowhere else.
     `on_progress` is called at most four times a second; `should_stop` every few milliseconds, and
     true ends the fit as "interrupted". `clock` counts seconds. Stopping and divergence are a
     status of the result; SpecificationError says that the fit cannot begin.
@@ -101,14 +109,16 @@ def fit(
     began = clock()
     check(spec, data.shape)
     _check_weight(data)
-    split = split_rows(data, spec.validation, spec.seeds.split)
+    begin = _start(spec, data.shape, start)
+    split = split_rows(data, spec.validation, spec.seeds.split, held_out)
     scaling = Scaling.of(split.train) if spec.standardize else None
-    initial = spec.init.weights(spec.model, data.shape, spec.dtype, spec.seeds.init)
-    strategy, descent = _begin(spec, split if scaling is None else scaled(split, scaling), initial)
+    strategy, descent = _begin(spec, split if scaling is None else scaled(split, scaling), begin)
     batches = descent.trace.batches
+    trajectory = TrajectoryWriter(spec.record)
     reporter = _Reporter(on_progress, batches, clock)
     deadline = began + spec.limits.max_seconds
-    status = _descend(descent, batches.total_steps, deadline, should_stop, reporter)
+    status = _descend(descent, trajectory, deadline, should_stop, reporter)
+    snapshot = descent.snapshot()
     if status != "interrupted":
         descent.settle()
     # Over a large table that is a long pass, and nobody reads it of a fit that goes on elsewhere.
@@ -116,7 +126,7 @@ def fit(
     return Result(
         status=status,
         weights=descent.weights(),
-        initial_weights=initial,
+        initial_weights=begin.weights,
         history=descent.trace.history(),
         n_steps=descent.n_steps,
         total_steps=batches.total_steps,
@@ -126,7 +136,9 @@ def fit(
         n_threads=descent.n_threads,
         compute_seconds=clock() - began,
         split=split,
+        snapshot=snapshot,
         scaling=scaling,
+        trajectory=trajectory.result(descent),
     )
 
 
@@ -135,11 +147,24 @@ def _check_weight(data: Data | RowSource) -> None:
         raise ValueError("the weights are all 0: no row counts")
 
 
-def _begin(spec: Specification, split: Split, initial: Weights) -> tuple[str, Descent]:
+def _start(spec: Specification, shape: Shape, given: Start | None) -> Start:
+    """The weights that the specification says or another fit gives, in the fit's dtype."""
+    if given is None:
+        return Start(spec.init.weights(spec.model, shape, spec.dtype, spec.seeds.init))
+    carried = GivenInit({name: w.astype(np.float64) for name, w in given.weights.items()})
+    carried.check(spec.model, shape, spec.dtype)
+    if given.snapshot is not None and given.snapshot.made_by != spec.optimizer.made_by:
+        detail = "the other fit's optimizer had other arguments: only its lr may change"
+        raise SpecificationError("/init/optimizer_state", detail)
+    weights = carried.weights(spec.model, shape, spec.dtype, spec.seeds.init)
+    return Start(weights, given.snapshot)
+
+
+def _begin(spec: Specification, split: Split, start: Start) -> tuple[str, Descent]:
     train = split.train
     strategy = choose_strategy(spec, train.shape, in_memory=isinstance(train, Data))
-    batches = cut_batches(spec, train.shape.n_rows)
-    return strategy, STRATEGIES[strategy](spec, split, batches, initial)
+    batches = cut_batches(spec, train.shape.n_rows, start.snapshot)
+    return strategy, STRATEGIES[strategy](spec, split, batches, start)
 
 
 class _Reporter:
@@ -161,7 +186,7 @@ class _Reporter:
             Progress(
                 step=descent.n_steps,
                 total_steps=self._batches.total_steps,
-                epoch=(descent.n_steps - 1) // self._batches.per_epoch,
+                epoch=self._batches.epoch_of(descent.n_steps - 1),
                 loss=descent.trace.last_loss,
                 lr=descent.trace.last_lr,
             )
@@ -170,17 +195,19 @@ class _Reporter:
 
 def _descend(
     descent: Descent,
-    total_steps: int,
+    trajectory: TrajectoryWriter,
     deadline: float,
     should_stop: Callable[[], bool] | None,
     reporter: _Reporter,
 ) -> Status:
+    total_steps = descent.trace.batches.total_steps
+    advance = partial(trajectory.advance, descent) if trajectory.writes else descent.advance
     while descent.n_steps < total_steps:
         if should_stop is not None and should_stop():
             return "interrupted"
         if reporter.clock() >= deadline:
             return "time_limit"
-        descent.advance(min(descent.chunk_steps, total_steps - descent.n_steps))
+        advance(min(descent.chunk_steps, total_steps - descent.n_steps))
         if descent.failed_step is not None:
             return "diverged"
         if descent.end is not None:

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from workers.engine.data import Shape
-from workers.engine.dtypes import DType, largest, numpy_dtype, torch_dtype
+from workers.engine.dtypes import DType, Weights, largest, numpy_dtype, torch_dtype
 from workers.engine.errors import SpecificationError
 from workers.engine.models import Model
-from workers.engine.results import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +116,32 @@ class GivenInit:
         return {name: self.given[name].astype(numpy_dtype(dtype)) for name in names}
 
 
-Init = DefaultInit | SchemeInit | GivenInit
+@dataclass(frozen=True, slots=True)
+class CarriedInit:
+    """The weights of another fit, which come beside the specification.
+
+    With the `optimizer_state` the fit goes on as that one would have.
+    """
+
+    optimizer_state: bool
+
+    def check(self, model: Model, shape: Shape, dtype: DType) -> None:
+        """Nothing to refuse before the weights are there."""
+
+    def weights(self, model: Model, shape: Shape, dtype: DType, seed: int) -> Weights:
+        """Raise ValueError: they are not in the specification."""
+        raise ValueError("the other fit's weights must come beside the specification")
+
+
+Init = DefaultInit | SchemeInit | GivenInit | CarriedInit
 
 
 def init_from_mapping(mapping: Mapping[str, Any]) -> Init:
     """The start that a resolved object says; raises SpecificationError for an unknown kind."""
     if "weights" in mapping:
         return GivenInit.from_mapping(mapping["weights"])
+    if "fit" in mapping:
+        return CarriedInit(mapping["optimizer_state"])
     if mapping["kind"] == "default":
         return DefaultInit()
     arguments = {name: value for name, value in mapping.items() if name != "kind"}

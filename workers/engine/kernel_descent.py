@@ -1,15 +1,19 @@
 """A fit under way in the compiled loops."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.engine import kernels
 from workers.engine.batches import Batches
 from workers.engine.data import Data, Shape
-from workers.engine.dtypes import DType, largest, numpy_dtype
+from workers.engine.dtypes import DType, Weights, largest, numpy_dtype
 from workers.engine.kernels import Floats
-from workers.engine.results import Status, Weights
+from workers.engine.results import Status
 from workers.engine.shuffling import shuffle_rows
+from workers.engine.snapshot import Snapshot, Start
 from workers.engine.specification import Specification
 from workers.engine.trace import Trace
 
@@ -28,13 +32,14 @@ class KernelDescent:
     # Fits that may end before their last step are not planned for these loops.
     end: Status | None = None
 
-    def __init__(self, spec: Specification, data: Data, batches: Batches, initial: Weights) -> None:
+    def __init__(self, spec: Specification, data: Data, batches: Batches, start: Start) -> None:
         self._dtype = spec.dtype
         self._batches = batches
         self._shuffle_seed = spec.seeds.shuffle
-        self._shapes = {name: array.shape for name, array in initial.items()}
+        self._shuffled: int | None = None
+        self._shapes = {name: array.shape for name, array in start.weights.items()}
         self._rows = _lay_rows(data, batches, spec.dtype)
-        self._state = _start(initial, self._rows.tiles_x.shape[2])
+        self._state = _start(start, self._rows.tiles_x.shape[2])
         arguments = spec.optimizer.arguments
         self._rule = kernels.Rule(
             lr=float(spec.optimizer.lr),
@@ -44,7 +49,8 @@ class KernelDescent:
             nesterov=arguments["nesterov"],
             largest=largest(spec.dtype),
         )
-        self.trace = Trace(batches, spec.record.every, spec.optimizer.lr)
+        self.trace = Trace(batches, spec.record.every, spec.optimizer.lr, start.snapshot)
+        self._made_by = spec.optimizer.made_by
         self._record = kernels.Record(
             self.trace.loss, self.trace.grad_norm, self.trace.epoch_sums, spec.record.every
         )
@@ -63,7 +69,27 @@ class KernelDescent:
 
     def weights(self) -> Weights:
         """Copies of the weights by their state_dict names."""
-        parameters = self._state.parameters.astype(numpy_dtype(self._dtype))
+        return self._named(self._state.parameters.astype(numpy_dtype(self._dtype)))
+
+    def gradients(self) -> Weights:
+        """Copies of the last update's gradient, in the fit's dtype, by the weights' names."""
+        return self._named(self._state.gradient.astype(numpy_dtype(self._dtype)))
+
+    def snapshot(self) -> Snapshot:
+        """What another fit needs to go on from here."""
+        state = self._state
+        moving = self._rule.momentum != 0.0 and (self.n_steps > 0 or state.moving)
+        velocity = self._named(state.velocity.copy()).values()
+        return Snapshot(
+            position=self._batches.position + self.n_steps,
+            per_epoch=self._batches.per_epoch,
+            epoch_sum=self.trace.unfinished_sum(),
+            made_by=self._made_by,
+            weights=self._named(state.parameters.copy()),
+            optimizer=[{"momentum_buffer": part} for part in velocity] if moving else [],
+        )
+
+    def _named(self, parameters: NDArray[Any]) -> Weights:
         ends = np.cumsum([np.prod(shape) for shape in self._shapes.values()])
         parts = np.split(parameters, ends[:-1])
         return {
@@ -84,14 +110,17 @@ class KernelDescent:
         """Order the rows for the next step; the step, `stop` at most, up to which that holds."""
         if not self._batches.shuffled:
             return stop
-        epoch, batch = divmod(self.n_steps, self._batches.per_epoch)
-        if batch == 0:
+        epoch = self._batches.shuffle_of(self.n_steps)
+        if self._shuffled != epoch:
             order = shuffle_rows(self._batches.n_rows, self._shuffle_seed, epoch)
             self._rows = self._rows._replace(order=order.numpy())
-        return min(stop, (epoch + 1) * self._batches.per_epoch)
+            self._shuffled = epoch
+        return min(stop, (epoch + 1) * self._batches.per_epoch - self._batches.position)
 
     def _descend(self, stop: int) -> None:
-        span = kernels.Span(self.n_steps, stop, self._batches.size, self._batches.per_epoch)
+        batches = self._batches
+        position = batches.position % batches.per_epoch
+        span = kernels.Span(self.n_steps, stop, position, batches.size, batches.per_epoch)
         outcome = kernels.descend(self._rows, self._state, self._rule, self._record, span)
         self.n_steps, self.trace.n_losses, self.trace.last_loss = outcome
         if self.n_steps < stop:
@@ -138,13 +167,23 @@ def _rounded(array: NDArray[np.float64], dtype: DType) -> Floats:
     return np.require(rounded, np.float64, ["C", "W", "A"])
 
 
-def _start(initial: Weights, tile_rows: int) -> kernels.State:
-    parameters = np.concatenate([array.ravel() for array in initial.values()], dtype=np.float64)
+def _start(start: Start, tile_rows: int) -> kernels.State:
+    snapshot = start.snapshot
+    exact = start.weights if snapshot is None else snapshot.weights
+    parameters = _flat([exact[name] for name in start.weights])
+    buffers = [] if snapshot is None else [of.get("momentum_buffer") for of in snapshot.optimizer]
+    moving = bool(buffers) and all(buffer is not None for buffer in buffers)
     return kernels.State(
         parameters=parameters,
-        velocity=np.zeros_like(parameters),
+        velocity=_flat(buffers) if moving else np.zeros_like(parameters),
         gradient=np.zeros_like(parameters),
         candidate=np.zeros_like(parameters),
         residual=np.zeros(tile_rows),
-        has_bias="bias" in initial,
+        has_bias="bias" in start.weights,
+        moving=moving,
     )
+
+
+def _flat(arrays: Iterable[Any]) -> Floats:
+    """One array after the other, as float64."""
+    return np.concatenate([np.asarray(array, np.float64).ravel() for array in arrays])

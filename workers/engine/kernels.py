@@ -41,7 +41,8 @@ class State(NamedTuple):
     """What a step changes, and its scratch room.
 
     parameters (p,): weight (k, d) row by row, then bias (k,) where `has_bias`; velocity (p,) the
-    momentum buffer. gradient (p,), candidate (p,) and residual (m,) are written by every step.
+    momentum buffer, which holds something before step 0 already where `moving`. gradient (p,),
+    candidate (p,) and residual (m,) are written by every step.
     """
 
     parameters: Floats
@@ -50,6 +51,7 @@ class State(NamedTuple):
     candidate: Floats
     residual: Floats
     has_bias: bool
+    moving: bool
 
 
 class Rule(NamedTuple):
@@ -73,10 +75,14 @@ class Record(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The steps to make, [first, stop), of `per_epoch` batches of `size` rows an epoch."""
+    """The steps to make, [first, stop), of `per_epoch` batches of `size` rows an epoch.
+
+    Step 0 is the batch of this `position`, counted from the beginning of its epoch.
+    """
 
     first: int
     stop: int
+    position: int
     size: int
     per_epoch: int
 
@@ -98,19 +104,20 @@ def descend(rows: Rows, state: State, rule: Rule, record: Record, span: Span) ->
     n_rows, n_targets = rows.y.shape
     last_loss = math.nan
     for step in range(span.first, span.stop):
-        start = step % span.per_epoch * span.size
+        start = (span.position + step) % span.per_epoch * span.size
         stop = min(start + span.size, n_rows)
         n_values = total_weight(rows, start, stop) * n_targets
         squares = sum_squares(rows, state, start, stop)
         if not squares <= rule.largest:
             return Outcome(step, step, last_loss)
         last_loss = squares / n_values
-        record.epoch_sums[step // span.per_epoch] += last_loss * (stop - start) / span.size
+        epoch = (span.position + step) // span.per_epoch
+        record.epoch_sums[epoch] += last_loss * (stop - start) / span.size
         grad_norm = _scale_gradient(state, -2.0 / n_values)
         if step % record.every == 0:
             record.loss[step // record.every] = last_loss
             record.grad_norm[step // record.every] = grad_norm
-        if not _update(state, rule, step == 0):
+        if not _update(state, rule, step == 0 and not state.moving):
             return Outcome(step, step + 1, last_loss)
     return Outcome(span.stop, span.stop, last_loss)
 

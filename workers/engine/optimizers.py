@@ -1,5 +1,6 @@
 """The optimizers: torch.optim's names, arguments and rules."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -62,6 +63,13 @@ class Optimizer:
     def lr(self) -> float:
         """The learning rate before any schedule."""
         return float(self.arguments["lr"])
+
+    @property
+    def made_by(self) -> dict[str, Any]:
+        """What its state depends on, as JSON says it: all but the learning rate."""
+        others = {name: value for name, value in self.arguments.items() if name != "lr"}
+        plain: dict[str, Any] = json.loads(json.dumps({"kind": self.kind, **others}))
+        return plain
 
     @property
     def searches(self) -> bool:

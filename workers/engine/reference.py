@@ -6,13 +6,14 @@ import torch
 
 from workers.engine.batches import Batches
 from workers.engine.data import Shape
-from workers.engine.dtypes import torch_dtype
+from workers.engine.dtypes import Weights, torch_dtype
 from workers.engine.early_stopping import Patience
 from workers.engine.networks import Network
 from workers.engine.objective import Objective
-from workers.engine.results import Status, Weights
+from workers.engine.results import Status
 from workers.engine.rows import Rows
 from workers.engine.rule import Rule
+from workers.engine.snapshot import Snapshot, Start
 from workers.engine.specification import Specification
 from workers.engine.threads import threads_for, torch_threads
 from workers.engine.trace import Trace
@@ -30,10 +31,11 @@ class ReferenceDescent:
         shape: Shape,
         rows: Rows,
         batches: Batches,
-        initial: Weights,
+        start: Start,
         *,
         held_out: Rows | None = None,
     ) -> None:
+        initial = start.weights if start.snapshot is None else start.snapshot.weights
         work = batches.size * sum(w.size for w in initial.values() if w.ndim > 1)
         self._rows = rows
         self._held_out = held_out
@@ -42,12 +44,14 @@ class ReferenceDescent:
         self._model.load_state_dict(
             {n: torch.tensor(w) for n, w in initial.items()}, strict="norms.0.bias" not in initial
         )
-        self._names = list(initial)
+        self._names = list(start.weights)
         self._shuffle_seed = spec.seeds.shuffle
         self._parameters = list(self._model.parameters())
         self._objective = Objective(self._model, spec.loss, spec.penalty)
-        self.trace = Trace(batches, spec.record.every, spec.optimizer.lr)
-        self._rule = Rule(spec, self._parameters, self.trace)
+        self.trace = Trace(batches, spec.record.every, spec.optimizer.lr, start.snapshot)
+        self._made_by = spec.optimizer.made_by
+        self._rule = Rule(spec, self._parameters, self.trace, start.snapshot)
+        self._gradient = torch.empty(0)
         self.n_steps = 0
         self.failed_step: int | None = None
         self.end: Status | None = None
@@ -77,6 +81,28 @@ class ReferenceDescent:
         state = self._model.state_dict()
         return {name: state[name].numpy().copy() for name in self._names}
 
+    def gradients(self) -> Weights:
+        """Copies of the last update's gradient, before clipping, by the parameters' names."""
+        named = dict(self._model.named_parameters())
+        parts = self._gradient.split([parameter.numel() for parameter in named.values()])
+        return {
+            name: part.view(parameter.shape).numpy().copy()
+            for (name, parameter), part in zip(named.items(), parts, strict=True)
+        }
+
+    def snapshot(self) -> Snapshot:
+        """What another fit needs to go on from the last update."""
+        batches = self.trace.batches
+        return Snapshot(
+            position=batches.position + self.n_steps,
+            per_epoch=batches.per_epoch,
+            epoch_sum=self.trace.unfinished_sum(),
+            made_by=self._made_by,
+            weights=self.weights(),
+            optimizer=self._rule.optimizer_state(),
+            schedule=self._rule.schedule_state(),
+        )
+
     def final_loss(self) -> float:
         """The loss over the whole training set."""
         with torch_threads(self.n_threads):
@@ -93,6 +119,7 @@ class ReferenceDescent:
     def _update(self) -> None:
         before = self._state()
         loss, grad_norm = self._evaluate()
+        self._gradient = self._rule.gradient
         if not math.isfinite(loss):
             self._fail(before)
             return
@@ -106,8 +133,8 @@ class ReferenceDescent:
             return
         self.n_steps += 1
         self._rule.move("step", loss)
-        if self.n_steps % self.trace.batches.per_epoch == 0:
-            self._end_epoch(self.n_steps // self.trace.batches.per_epoch - 1)
+        if self.trace.batches.ends_epoch(self.n_steps):
+            self._end_epoch(self.trace.batches.epoch_of(self.n_steps - 1))
 
     def _end_epoch(self, epoch: int) -> None:
         """Look at the held-out rows, move the rate, and see whether the fit still gets better."""
@@ -128,7 +155,8 @@ class ReferenceDescent:
         """The loss on the step's batch, and its gradient's norm; leaves the gradient, clipped."""
         self._rule.forget_gradients()
         if isinstance(self._model, Network):
-            self._model.begin_step(self._shuffle_seed, self.n_steps)
+            position = self.trace.batches.position + self.n_steps
+            self._model.begin_step(self._shuffle_seed, position)
         loss = self._objective.mean(self._rows.parts(self.n_steps))
         return loss, self._rule.take_gradient()
 

@@ -1,15 +1,16 @@
 """What a fit shows while it runs, and gives when it ends."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.engine.dtypes import Weights
+from workers.engine.snapshot import Snapshot
 from workers.engine.splitting import Split
 from workers.engine.standardize import Scaling
 
-Weights = dict[str, NDArray[np.floating[Any]]]
 Status = Literal["completed", "converged", "diverged", "early_stopped", "interrupted", "time_limit"]
 
 
@@ -37,6 +38,19 @@ class History:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Trajectory:
+    """What was recorded beside the history: its `step` (m,) int64.
+
+    `weights` before each step's update, and `gradients` of its loss before clipping, in the fit's
+    dtype: (m, …) under their state_dict names; empty where they were not asked for.
+    """
+
+    step: NDArray[np.int64]
+    weights: Weights
+    gradients: Weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Result:
     """How a fit ended.
 
@@ -46,7 +60,8 @@ class Result:
     were not finite. `final_loss` is over the whole training set at `weights`, None where it is
     not finite.
     `split` has the rows fitted to and held out, in their own units; `scaling` is what the features
-    were standardized by, and what the weights belong to.
+    were standardized by, and what the weights belong to. `snapshot` is the inner state after the
+    last update, whichever weights are given.
     """
 
     status: Status
@@ -61,7 +76,9 @@ class Result:
     n_threads: int
     compute_seconds: float
     split: Split
+    snapshot: Snapshot
     scaling: Scaling | None = None
+    trajectory: Trajectory | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ class MemoryRows:
         self._all = tensors(data, dtype)
         self._batches = batches
         self._shuffle_seed = shuffle_seed
+        self._shuffle: int | None = None
         self._order = torch.empty(0)
 
     def parts(self, step: int) -> Iterator[Part]:
@@ -88,9 +89,10 @@ class MemoryRows:
         if not self._batches.shuffled:
             yield cut(self._all, first, stop)
             return
-        if first == 0:
-            epoch = step // self._batches.per_epoch
+        epoch = self._batches.shuffle_of(step)
+        if self._shuffle != epoch:
             self._order = shuffle_rows(self._batches.n_rows, self._shuffle_seed, epoch)
+            self._shuffle = epoch
         yield take(self._all, self._order[first:stop])
 
     def all_parts(self) -> Iterator[Part]:

@@ -1,6 +1,6 @@
 """What to compute: a fit's specification as the engine knows it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeVar
 
@@ -12,7 +12,7 @@ from workers.engine.losses import LOSSES, Loss
 from workers.engine.models import MODELS, Model
 from workers.engine.optimizers import Optimizer
 from workers.engine.schedules import Schedule
-from workers.engine.splitting import Validation
+from workers.engine.splitting import GivenValidation, Validation, validation_from_mapping
 
 __all__ = ["Limits", "Penalty", "Record", "Seeds", "Specification", "SpecificationError"]
 
@@ -42,9 +42,14 @@ class Penalty:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What the history keeps: steps 0, `every`, 2·`every`, …"""
+    """What the history keeps: steps 0, `every`, 2·`every`, …
+
+    The trajectory keeps `weights` and `gradients` of the same steps, where they are asked for.
+    """
 
     every: int
+    weights: bool
+    gradients: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ class Specification:
     clip_grad_norm: float | None
     tolerance: float | None
     standardize: bool
-    validation: Validation | None
+    validation: Validation | GivenValidation | None
     early_stopping: EarlyStopping | None
     batch_size: int | None
     shuffle: bool
@@ -102,12 +107,12 @@ class Specification:
             loss=_member(LOSSES, mapping, "loss"),
             penalty=Penalty(**mapping["penalty"]),
             optimizer=Optimizer.from_mapping(mapping["optimizer"]),
-            schedule=_schedule(mapping["scheduler"]),
+            schedule=_optional(Schedule.from_mapping, mapping["scheduler"]),
             clip_grad_norm=mapping["clip_grad_norm"],
             tolerance=mapping["tolerance"],
             standardize=mapping["standardize"],
-            validation=_optional(Validation, mapping["validation"]),
-            early_stopping=_optional(EarlyStopping, mapping["early_stopping"]),
+            validation=_optional(validation_from_mapping, mapping["validation"]),
+            early_stopping=_optional(_early_stopping, mapping["early_stopping"]),
             batch_size=mapping["batch_size"],
             shuffle=mapping["shuffle"],
             drop_last=mapping["drop_last"],
@@ -117,7 +122,7 @@ class Specification:
             seeds=_seeds(mapping["seed"]),
             dtype=mapping["dtype"],
             device=mapping["device"],
-            record=Record(every=mapping["record"]["every"]),
+            record=_record(mapping["record"]),
             limits=Limits(max_seconds=mapping["limits"]["max_seconds"]),
             strategy=mapping["strategy"],
         )
@@ -133,12 +138,18 @@ def _member(table: Mapping[str, type[Member]], mapping: Mapping[str, Any], key: 
     return table[kind](**arguments)
 
 
-def _optional(part: type[Member], mapping: Mapping[str, Any] | None) -> Member | None:
-    return None if mapping is None else part(**mapping)
+def _optional(
+    part: Callable[[Mapping[str, Any]], Member], mapping: Mapping[str, Any] | None
+) -> Member | None:
+    return None if mapping is None else part(mapping)
 
 
-def _schedule(mapping: Mapping[str, Any] | None) -> Schedule | None:
-    return None if mapping is None else Schedule.from_mapping(mapping)
+def _early_stopping(mapping: Mapping[str, Any]) -> EarlyStopping:
+    return EarlyStopping(**mapping)
+
+
+def _record(mapping: Mapping[str, Any]) -> Record:
+    return Record(mapping["every"], weights=mapping["weights"], gradients=mapping["gradients"])
 
 
 def _seeds(seed: int | Mapping[str, int]) -> Seeds:

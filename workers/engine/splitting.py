@@ -1,7 +1,9 @@
 """Which rows are held out."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,16 @@ class Validation:
 
     fraction: float
     stratify: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GivenValidation:
+    """Rows of their own are held out, and come beside the data."""
+
+
+def validation_from_mapping(mapping: Mapping[str, Any]) -> Validation | GivenValidation:
+    """The held-out rows that a resolved object says."""
+    return GivenValidation() if "dataset" in mapping else Validation(**mapping)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,14 +67,22 @@ class Subset:
         return _joined(parts)
 
 
-def split_rows(source: RowSource, validation: Validation | None, seed: int) -> Split:
-    """Hold rows out: the first ⌈fraction·n⌉ of the epoch-0 order of `seed`, each in its place.
+def split_rows(
+    source: RowSource,
+    validation: Validation | GivenValidation | None,
+    seed: int,
+    given: RowSource | None = None,
+) -> Split:
+    """Hold rows out: those that are given, or ⌈fraction·n⌉ of the source's, each in its place.
 
-    Stratified, the first ⌈fraction·m⌉ of each class's m rows in that order. Raises
-    SpecificationError where no row would be left to fit.
+    They are the first ones of the epoch-0 order of `seed`; stratified, the first ⌈fraction·m⌉ of
+    each class's m rows in that order. Raises SpecificationError where no row would be left to
+    fit, and ValueError where rows are given that were not asked for, or the other way round.
     """
-    if validation is None:
-        return Split(source)
+    if isinstance(validation, GivenValidation) != (given is not None):
+        raise ValueError("rows are held out beside the data where the specification says so")
+    if validation is None or isinstance(validation, GivenValidation):
+        return Split(source, given)
     order = shuffle_rows(source.shape.n_rows, seed, 0).numpy()
     held = _of_each_class(source, validation, order) if validation.stratify else order
     if not validation.stratify:

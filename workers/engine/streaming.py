@@ -46,7 +46,7 @@ class StreamedRows:
     def parts(self, step: int) -> Iterator[Part]:
         """The step's batch."""
         first, stop = self._batches.bounds(step)
-        epoch = step // self._batches.per_epoch if self._batches.shuffled else None
+        epoch = self._batches.shuffle_of(step) if self._batches.shuffled else None
         for window, begin, end in self._overlaps(first, stop):
             # No name is given to what is handed out: it would keep the window from going.
             if epoch is None:

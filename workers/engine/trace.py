@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from workers.engine.batches import Batches
 from workers.engine.results import History
+from workers.engine.snapshot import Snapshot
 
 
 class Trace:
@@ -13,10 +14,13 @@ class Trace:
     `loss`, `grad_norm` and `lr` (m,) float64 hold every `every`-th step. `epoch_sums` (e,) float64
     sums an epoch's losses, each times its batch's size over `batches.size`, so that the mean of an
     epoch of equal batches is not rounded twice; `validation_loss` (e,) is nan but where rows are
-    held out. `n_losses` counts the steps entered.
+    held out. `n_losses` counts the steps entered. An epoch that an earlier fit began is one epoch:
+    its sum goes on from the snapshot's.
     """
 
-    def __init__(self, batches: Batches, every: int, lr: float) -> None:
+    def __init__(
+        self, batches: Batches, every: int, lr: float, snapshot: Snapshot | None = None
+    ) -> None:
         n_recorded = -(-batches.total_steps // every)
         self.batches = batches
         self.every = every
@@ -25,6 +29,8 @@ class Trace:
         # What a strategy that has no schedule leaves as it is.
         self.lr = np.full(n_recorded, lr)
         self.epoch_sums = np.zeros(batches.n_epochs)
+        if snapshot is not None and not batches.ends_epoch(0):
+            self.epoch_sums[0] = snapshot.epoch_sum
         self.validation_loss = np.full(batches.n_epochs, np.nan)
         self.n_losses = 0
         self.last_loss = np.nan
@@ -34,7 +40,8 @@ class Trace:
         """Enter the next step."""
         step = self.n_losses
         first, stop = self.batches.bounds(step)
-        self.epoch_sums[step // self.batches.per_epoch] += loss * (stop - first) / self.batches.size
+        epoch = self.batches.epoch_of(step)
+        self.epoch_sums[epoch] += loss * (stop - first) / self.batches.size
         if step % self.every == 0:
             self.loss[step // self.every] = loss
             self.grad_norm[step // self.every] = grad_norm
@@ -42,6 +49,12 @@ class Trace:
         self.n_losses += 1
         self.last_loss = loss
         self.last_lr = lr
+
+    def unfinished_sum(self) -> float:
+        """The sum of the epoch that goes on after the last step entered; 0 where none does."""
+        if self.batches.ends_epoch(self.n_losses):
+            return 0.0
+        return float(self.epoch_sums[self.batches.epoch_of(self.n_losses)])
 
     def epoch_loss(self, epoch: int) -> float:
         """The mean over the epoch's batches so far, weighted by their sizes."""
@@ -51,10 +64,10 @@ class Trace:
         """The history up to the last step entered."""
         batches = self.batches
         step = np.arange(0, self.n_losses, self.every)
-        epochs = np.arange(-(-self.n_losses // batches.per_epoch))
+        epochs = np.arange(batches.epoch_of(self.n_losses - 1) + 1 if self.n_losses else 0)
         return History(
             step=step,
-            epoch=step // batches.per_epoch,
+            epoch=(batches.position + step) // batches.per_epoch - batches.shuffle_of(0),
             loss=self.loss[: len(step)],
             lr=self.lr[: len(step)],
             grad_norm=self.grad_norm[: len(step)],
@@ -66,7 +79,8 @@ class Trace:
     def _batches_in(self, epochs: NDArray[np.int64]) -> NDArray[np.float64]:
         """The batches entered of each epoch, a smaller one counted as its share of a whole."""
         batches = self.batches
-        n_batches = np.minimum(self.n_losses - epochs * batches.per_epoch, batches.per_epoch)
+        begin = (batches.shuffle_of(0) + epochs) * batches.per_epoch
+        n_batches = np.minimum(batches.position + self.n_losses - begin, batches.per_epoch)
         n_rows = np.minimum(n_batches * batches.size, batches.n_rows)
         shares: NDArray[np.float64] = n_rows / batches.size
         return shares

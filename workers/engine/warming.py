@@ -49,6 +49,6 @@ _TINY: dict[str, Any] = {
     "seed": 0,
     "dtype": "float32",
     "device": "cpu",
-    "record": {"every": 1},
+    "record": {"every": 1, "weights": False, "gradients": False},
     "limits": {"max_seconds": 60},
 }

@@ -6,6 +6,8 @@ import threading
 from typing import Any
 
 import numpy as np
+import onnxruntime
+import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 from flask import Flask
@@ -14,9 +16,17 @@ from flask.testing import FlaskClient
 from service import lifecycle
 from service.api import waiting
 from service.api.app import create_app
-from service.artifacts import store_artifact
+from service.artifacts import store_arrays
 from service.context import Context
-from service.schemas.answers import Dataset, DatasetList, Fit, FitList, History, Readiness
+from service.schemas.answers import (
+    Dataset,
+    DatasetList,
+    Fit,
+    FitList,
+    History,
+    Readiness,
+    Trajectory,
+)
 from service.settings import Settings
 
 COLUMNS = {"x": [1, 2.5], "y": [1, 2]}
@@ -48,21 +58,27 @@ def create_fit(http: FlaskClient, **changes: Any) -> dict[str, Any]:
     return fit
 
 
-def end(context: Context, fit_id: str) -> None:
+def end(context: Context, fit_id: str, **more: dict[str, Any]) -> None:
     """What a worker does at the end of a fit."""
     claim = lifecycle.claim(context, fit_id, "worker")
     assert claim is not None
     rows = [
-        store_artifact(context, claim, "weights", WEIGHTS),
-        store_artifact(context, claim, "history", HISTORY),
+        store_arrays(context, claim.fit_id, claim.fence, "weights", WEIGHTS),
+        store_arrays(context, claim.fit_id, claim.fence, "history", HISTORY),
     ]
+    rows += [store_arrays(context, fit_id, claim.fence, *one) for one in more.items()]
     history = {"step": [0], "loss": [1.0], "n": 1, "thinned": False}
     lifecycle.finish(
         context,
         claim,
         status="succeeded",
         stop_reason="completed",
-        result={"loss_history": history, "final_loss": 0.5, "coefficients": {"x": 1.0}},
+        result={
+            "loss_history": history,
+            "final_loss": 0.5,
+            "coefficients": {"x": 1.0},
+            "fingerprint": {"strategy": "reference"},
+        },
         artifacts=rows,
     )
 
@@ -122,8 +138,8 @@ def test_an_ended_fit_has_its_links(http: FlaskClient, context: Context) -> None
     url = f"http://localhost/v1/fits/{fit['id']}"
     assert ended["plots"] == {"loss": f"{url}/plots/loss.png", "fit": f"{url}/plots/fit.png"}
     assert ended["artifacts"] == {
-        "weights": {f: f"{url}/weights.{f}" for f in ("json", "safetensors", "npz")},
-        "history": {f: f"{url}/history.{f}" for f in ("json", "csv")},
+        "weights": {f: f"{url}/weights.{f}" for f in ("json", "safetensors", "npz", "onnx")},
+        "history": {f: f"{url}/history.{f}" for f in ("json", "csv", "parquet")},
     }
 
 
@@ -144,6 +160,9 @@ def test_artifacts_keep_every_digit_in_every_format(http: FlaskClient, context: 
         "0,0,0.30000000000000004,0.1,1.0",
         "1,1,1e-17,0.1,inf",
     ]
+    table = pq.read_table(io.BytesIO(get("history.parquet").data))
+    assert table.column_names == ["step", "epoch", "loss", "lr", "grad_norm"]
+    assert table["loss"].to_pylist() == HISTORY["loss"].tolist()
     expected = {name: array.tolist() for name, array in WEIGHTS.items()}
     tensors = safetensors.numpy.load(get("weights.safetensors").data)
     arrays = np.load(io.BytesIO(get("weights.npz").data), allow_pickle=False)
@@ -151,6 +170,62 @@ def test_artifacts_keep_every_digit_in_every_format(http: FlaskClient, context: 
     assert {name: array.tolist() for name, array in tensors.items()} == expected
     assert {name: arrays[name].tolist() for name in arrays} == expected
     assert tensors["weight"].dtype == arrays["weight"].dtype == np.float32
+
+
+def test_the_trajectory_says_the_same_in_every_format(http: FlaskClient, context: Context) -> None:
+    fit = create_fit(http, record={"weights": True, "gradients": True})
+    steps = np.arange(2)
+    weights = {"weight": np.ones((2, 1, 1)), "bias": np.zeros((2, 1))}
+    gradients = {"gradients.weight": np.full((2, 1, 1), 3.0)}
+    end(context, fit["id"], trajectory={"step": steps} | weights | gradients)
+
+    shown = http.get(f"/v1/fits/{fit['id']}/trajectory.json").get_json()
+    arrays = np.load(io.BytesIO(http.get(f"/v1/fits/{fit['id']}/trajectory.npz").data))
+
+    Trajectory.model_validate(shown)
+    assert shown == {
+        "step": [0, 1], "weight": [[[1]], [[1]]], "bias": [[0], [0]],
+        "gradients": {"weight": [[[3]], [[3]]]},
+    }  # fmt: skip
+    assert {name: arrays[name].tolist() for name in arrays} == {
+        "step": [0, 1], "weight": [[[1]], [[1]]], "bias": [[0], [0]],
+        "gradients.weight": [[[3]], [[3]]],
+    }  # fmt: skip
+    links = http.get(f"/v1/fits/{fit['id']}").get_json()["artifacts"]
+    assert set(links["trajectory"]) == {"json", "npz"}
+
+
+def test_a_fitted_model_runs_as_onnx(http: FlaskClient, context: Context) -> None:
+    fit = create_fit(http)
+    end(context, fit["id"])
+
+    session = onnxruntime.InferenceSession(http.get(f"/v1/fits/{fit['id']}/weights.onnx").data)
+
+    features = np.array([[1.0], [3.0]], np.float32)
+    (predicted,) = session.run(["predictions"], {"features": features})
+    np.testing.assert_allclose(predicted, features * np.float32(0.1) + 2, rtol=1e-6)
+
+
+def test_a_fit_is_cancelled(http: FlaskClient, context: Context) -> None:
+    fit = create_fit(http)
+
+    answer = http.post(fit["urls"]["cancel"])
+    again = http.post(fit["urls"]["cancel"])
+
+    assert (answer.status_code, answer.get_json()["status"]) == (202, "cancelled")
+    assert (again.status_code, again.get_json()["code"]) == (409, "conflict")
+
+
+def test_an_earlier_fit_that_is_reused_is_the_answer(http: FlaskClient, context: Context) -> None:
+    fit = create_fit(http)
+    end(context, fit["id"])
+    body = {"dataset": {"columns": COLUMNS}, "target": "y", "steps": 3, "reuse": True}
+
+    answer = http.post("/v1/fits", json=body)
+
+    assert answer.status_code == 200
+    assert answer.get_json()["id"] == fit["id"]
+    assert answer.headers["Location"] == fit["urls"]["self"]
 
 
 def test_artifacts_are_immutable_and_come_in_parts(http: FlaskClient, context: Context) -> None:

@@ -45,7 +45,7 @@ def mapping(**changes: Any) -> dict[str, Any]:
         "seed": 0,
         "dtype": "float64",
         "device": "auto",
-        "record": {"every": 1},
+        "record": {"every": 1, "weights": False, "gradients": False},
         "limits": {"max_seconds": 3600},
         "strategy": "auto",
         "dataset": "ds_01",

@@ -15,6 +15,7 @@ from workers.engine import Data, Result, fit
 from workers.engine.batches import cut_batches
 from workers.engine.descent import Descent
 from workers.engine.fitting import STRATEGIES as DESCENTS
+from workers.engine.snapshot import Start
 from workers.engine.splitting import Split
 
 
@@ -28,7 +29,8 @@ def begin(strategy: str, batch_size: int | None) -> Descent:
     spec = specification(batch_size=batch_size, optimizer=sgd(momentum=0.9), steps=40)
     data = noisy_plane(n_targets=2)
     initial = spec.init.weights(spec.model, data.shape, spec.dtype, seed=0)
-    return DESCENTS[strategy](spec, Split(data), cut_batches(spec, len(data.x)), initial)
+    batches = cut_batches(spec, len(data.x))
+    return DESCENTS[strategy](spec, Split(data), batches, Start(initial))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -15,7 +15,8 @@ from workers.engine import History, fit
 def test_every_mth_step_is_kept(strategy: str, every: int, steps: int) -> None:
     # given a fit recorded whole, and the same recorded every so many steps
     def history_of(m: int) -> History:
-        spec = specification(record={"every": m}, steps=steps, batch_size=7, strategy=strategy)
+        record = {"every": m, "weights": False, "gradients": False}
+        spec = specification(record=record, steps=steps, batch_size=7, strategy=strategy)
         return fit(spec, noisy_plane()).history
 
     whole, thinned = history_of(1), history_of(every)

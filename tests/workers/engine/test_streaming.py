@@ -19,6 +19,7 @@ from workers.engine.batches import cut_batches
 from workers.engine.reference import ReferenceDescent
 from workers.engine.rows import MemoryRows, Rows
 from workers.engine.shuffling import shuffle_rows
+from workers.engine.snapshot import Start
 from workers.engine.specification import Specification
 from workers.engine.spill import Spill, spilled_row_bytes
 from workers.engine.streaming import StreamedRows
@@ -48,7 +49,7 @@ def descend(spec: Specification, data: Data, rows: Rows, cuts: int = 1_000) -> t
     """Everything that a fit gives, its steps made in chunks of `cuts`."""
     batches = cut_batches(spec, data.shape.n_rows)
     initial = spec.init.weights(spec.model, data.shape, spec.dtype, spec.seeds.init)
-    descent = ReferenceDescent(spec, data.shape, rows, batches, initial)
+    descent = ReferenceDescent(spec, data.shape, rows, batches, Start(initial))
     while descent.n_steps < batches.total_steps and descent.failed_step is None:
         descent.advance(min(cuts, batches.total_steps - descent.n_steps))
     history = descent.trace.history()

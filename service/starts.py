@@ -1,0 +1,47 @@
+"""Finding the fit that a new one starts from, and keeping a copy of what it gives."""
+
+from typing import Any
+
+from service.artifacts import load_artifact, store_artifact
+from service.context import Context
+from service.errors import Gone, InvalidInput, NotFound, Place
+from service.fits import find_row
+from service.origin import Origin
+from service.schemas.inits import FitInit
+
+# Under these names a fit keeps what it starts from: the other one may be forgotten meanwhile.
+START = "start"
+START_STATE = "start_state"
+
+
+def find_origin(context: Context, init: FitInit, owner: str) -> Origin:
+    """What the new fit starts from; raises NotFound, Gone and InvalidInput with pointers."""
+    try:
+        row = find_row(context, init.fit, owner)
+    except (NotFound, Gone) as error:
+        raise type(error)(
+            error.detail, places=[Place(error.code, error.detail, "/init/fit")]
+        ) from None
+    weights = _load(context, row["id"], "weights", "/init/fit")
+    state = None
+    if init.optimizer_state:
+        state = _load(context, row["id"], "state", "/init/optimizer_state")
+    return Origin(row["spec"], weights, state)
+
+
+def _load(context: Context, fit_id: str, name: str, pointer: str) -> bytes:
+    try:
+        return load_artifact(context, fit_id, name)
+    except NotFound:
+        detail = f"the fit {fit_id} keeps no {name}: it has not ended, or not with such"
+        raise InvalidInput(detail, places=[Place(f"no_{name}", detail, pointer)]) from None
+
+
+def store_origin(context: Context, origin: Origin, fit_id: str) -> list[dict[str, Any]]:
+    """Keep a copy for the new fit; the rows that name it, to be committed."""
+    kept = ((START, origin.weights), (START_STATE, origin.state))
+    return [
+        store_artifact(context, fit_id, 0, name, content)
+        for name, content in kept
+        if content is not None
+    ]

@@ -1,0 +1,57 @@
+"""The weights, and the gradients, at every recorded step."""
+
+import numpy as np
+
+from workers.engine.descent import Descent
+from workers.engine.dtypes import Weights
+from workers.engine.results import Trajectory
+from workers.engine.specification import Record
+
+
+class TrajectoryWriter:
+    """Looks at a descent before, and after, every step that the history keeps."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._weights: list[Weights] = []
+        self._gradients: list[Weights] = []
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is anything to look at."""
+        return self._record.weights or self._record.gradients
+
+    def advance(self, descent: Descent, n_steps: int) -> None:
+        """Make so many updates, or fewer where one fails or the fit ends."""
+        stop = descent.n_steps + n_steps
+        while descent.n_steps < stop and descent.failed_step is None and descent.end is None:
+            past = descent.n_steps % self._record.every
+            if past:
+                descent.advance(min(self._record.every - past, stop - descent.n_steps))
+            else:
+                self._look(descent)
+
+    def _look(self, descent: Descent) -> None:
+        before = descent.weights() if self._record.weights else {}
+        n_losses = descent.trace.n_losses
+        descent.advance(1)
+        if descent.trace.n_losses == n_losses:
+            return
+        self._weights.append(before)
+        if self._record.gradients:
+            self._gradients.append(descent.gradients())
+
+    def result(self, descent: Descent) -> Trajectory | None:
+        """What was seen; None where nothing was asked for."""
+        if not self.writes:
+            return None
+        return Trajectory(
+            step=descent.trace.history().step,
+            weights=_stacked(self._weights),
+            gradients=_stacked(self._gradients),
+        )
+
+
+def _stacked(seen: list[Weights]) -> Weights:
+    names = seen[0] if seen else ()
+    return {name: np.stack([one[name] for one in seen]) for name in names}
