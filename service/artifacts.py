@@ -4,23 +4,21 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import safetensors.numpy
 from numpy.typing import NDArray
 
 from service.context import Context
 from service.database import fits as queries
 from service.errors import NotFound
+from service.named_arrays import Arrays, pack, unpack
 
-Arrays = dict[str, NDArray[Any]]
+__all__ = ["Arrays", "load_arrays", "load_artifact", "store_arrays", "store_artifact"]
 
 
 def store_arrays(
     context: Context, fit_id: str, fence: int, name: str, arrays: Mapping[str, NDArray[Any]]
 ) -> dict[str, Any]:
     """Put the arrays where they belong; the row that names them, for `finish` to commit."""
-    content = safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
-    return store_artifact(context, fit_id, fence, name, content)
+    return store_artifact(context, fit_id, fence, name, pack(arrays))
 
 
 def store_artifact(
@@ -45,7 +43,7 @@ def store_artifact(
 
 def load_arrays(context: Context, fit_id: str, name: str) -> Arrays:
     """The arrays of a fit that the caller may see; raises NotFound."""
-    return safetensors.numpy.load(load_artifact(context, fit_id, name))
+    return unpack(load_artifact(context, fit_id, name))
 
 
 def load_artifact(context: Context, fit_id: str, name: str) -> bytes:

@@ -17,7 +17,7 @@ from rich.console import Console
 from service import launcher
 from service.database import migrate as migrate_database
 from service.errors import ThalwegError
-from service.queue import FITS_CPU, PLOTS
+from service.queue import ERRANDS, FITS_CPU
 from service.settings import Settings
 from service.telemetry import configure_logging
 
@@ -55,7 +55,7 @@ def serve(
 
 @app.command()
 def worker(
-    queues: Annotated[str, typer.Option(help="Comma-separated.")] = f"{FITS_CPU},{PLOTS}",
+    queues: Annotated[str, typer.Option(help="Comma-separated.")] = f"{FITS_CPU},{ERRANDS}",
     concurrency: Concurrency = _DEFAULT_CONCURRENCY,
 ) -> None:
     """Run a worker on the redis, database and store of the environment; SIGTERM drains it."""

@@ -9,7 +9,7 @@ from typing import Any
 from service.context import Context
 from service.database import Connection
 from service.database import datasets as queries
-from service.errors import Conflict, Gone, NotFound
+from service.errors import Conflict, Gone, NotFound, Place
 from service.ids import new_id, rfc3339
 from service.retention import expiry, has_expired
 from service.schemas.datasets import DatasetRequest
@@ -43,7 +43,7 @@ def create_dataset(
 ) -> dict[str, Any]:
     """Keep the table; the dataset as clients see it. Raises InvalidTable and TooLarge."""
     with context.storage.scratch() as scratch:
-        new = _read(context, pieces, about, missing, scratch)
+        new = read_table(context, pieces, about, missing, scratch)
         add(context, new)
     return _represent(new.row)
 
@@ -74,12 +74,13 @@ def read_inline(
     about = About(owner, request.name, request.tags, request.metadata)
     with pointing(request, *above):
         pieces = inline_pieces(request, context.settings.max_inline_rows)
-        return _read(context, pieces, about, missing, scratch)
+        return read_table(context, pieces, about, missing, scratch)
 
 
-def _read(
+def read_table(
     context: Context, pieces: Iterator[Piece], about: About, missing: Missing, scratch: Path
 ) -> NewDataset:
+    """Read a table into the scratch directory; raises InvalidTable and TooLarge."""
     path = scratch / "table.arrow"
     read = ingest(pieces, missing, path)
     dataset_id = new_id("ds")
@@ -161,6 +162,17 @@ def find_row(context: Context, dataset_id: str, owner: str) -> Mapping[str, Any]
     if row.deleted_at is not None or has_expired(row, time.time()):
         raise Gone(f"the dataset {dataset_id} has been deleted or has expired")
     return row._asdict()
+
+
+def find_named_row(
+    context: Context, dataset_id: str, owner: str, pointer: str
+) -> Mapping[str, Any]:
+    """The row of a dataset that a body names; raises NotFound and Gone with the pointer to it."""
+    try:
+        return find_row(context, dataset_id, owner)
+    except (NotFound, Gone) as error:
+        place = Place(error.code, error.detail, pointer)
+        raise type(error)(error.detail, places=[place]) from None
 
 
 def get_dataset(context: Context, dataset_id: str, owner: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ ThalwegError
 ├── Conflict
 ├── QueueFull
 ├── Unavailable             a part of the service is missing for now
-├── PlotFailed
+├── WorkerFailed            a worker crashed at what a request asked for
 └── StartFailed             the launcher cannot start a part
 """
 
@@ -132,11 +132,11 @@ class Unavailable(ThalwegError):
     title = "Service unavailable"
 
 
-class PlotFailed(ThalwegError):
-    """The worker could not draw the picture."""
+class WorkerFailed(ThalwegError):
+    """A worker crashed at what a request asked for; its log says why."""
 
-    code = "plot_failed"
-    title = "Plot failed"
+    code = "worker_failed"
+    title = "Worker failed"
 
 
 class DemoFailed(ThalwegError):

@@ -18,7 +18,7 @@ from service.data_lock import hold
 from service.database import migrate
 from service.errors import StartFailed
 from service.listener import open_listener, url_of
-from service.queue import FITS_CPU, PLOTS, forget_workers, ready_workers
+from service.queue import ERRANDS, FITS_CPU, forget_workers, ready_workers
 from service.settings import Settings
 from service.supervisor import Part, StopRequested, Supervisor
 
@@ -128,7 +128,7 @@ def _redis(settings: Settings) -> Part:
 def _worker(settings: Settings, concurrency: int) -> Part:
     return Part(
         name="worker",
-        command=worker_command(f"{FITS_CPU},{PLOTS}", concurrency),
+        command=worker_command(f"{FITS_CPU},{ERRANDS}", concurrency),
         is_ready=lambda: ready_workers(settings) > 0,
         ready_seconds=_READY_SECONDS,
         stop_seconds=_WORKER_STOP_SECONDS,

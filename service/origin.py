@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import safetensors.numpy
-
 from service.errors import Place
+from service.named_arrays import unpack
 from service.schemas.common import Schema
 from service.weight_shapes import Shapes
 
@@ -23,7 +22,7 @@ class Origin:
     @property
     def shapes(self) -> Shapes:
         """The shape of every weight by its state_dict name."""
-        arrays = safetensors.numpy.load(self.weights)
+        arrays = unpack(self.weights)
         return {name: array.shape for name, array in arrays.items()}
 
 

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.context import Context
-from service.errors import Gone, PlotFailed, PlotNotApplicable, Unavailable
+from service.errands import run_errand
+from service.errors import PlotNotApplicable
 from service.fits import get_fit
-from service.ids import new_id
-from service.queue import BROKER_ERRORS
 from service.schemas.common import TERMINAL
 from service.schemas.plots import PlotFormat, PlotOptions
+from service.storage import MissingObject
 from service.suitability import OF_CLASSES
 
-_DRAWN_WITHIN_SECONDS = 30.0
 MEDIA_TYPES: dict[PlotFormat, str] = {"png": "image/png", "svg": "image/svg+xml"}
 
 
@@ -48,7 +47,7 @@ class Plot:
 def get_plot(context: Context, fit_id: str, plot: Plot, owner: str) -> bytes:
     """The picture's bytes.
 
-    Raises NotFound, Gone, PlotNotApplicable, PlotFailed, and Unavailable where no worker draws
+    Raises NotFound, Gone, PlotNotApplicable, WorkerFailed, and Unavailable where no worker draws
     it in time.
     """
     kinds = plot_kinds(get_fit(context, fit_id, owner))
@@ -58,30 +57,12 @@ def get_plot(context: Context, fit_id: str, plot: Plot, owner: str) -> bytes:
     key = plot.key(fit_id)
     try:
         return context.storage.get(key)
-    except KeyError:
-        _have_drawn(context, fit_id, plot)
+    except MissingObject:
+        arguments = {
+            "fit_id": fit_id,
+            "kind": plot.kind,
+            "plot_format": plot.plot_format,
+            "options": plot.options.model_dump(mode="json"),
+        }
+        run_errand(context, "plot", arguments)
     return context.storage.get(key)
-
-
-def _have_drawn(context: Context, fit_id: str, plot: Plot) -> None:
-    """Send for a worker and wait for what it says."""
-    ticket = new_id("plot")
-    request = {
-        "ticket": ticket,
-        "fit_id": fit_id,
-        "kind": plot.kind,
-        "plot_format": plot.plot_format,
-        "options": plot.options.model_dump(mode="json"),
-    }
-    try:
-        context.queue.plot(request)
-        told = context.events.first(ticket, seconds=_DRAWN_WITHIN_SECONDS)
-    except BROKER_ERRORS as error:
-        raise Unavailable("redis does not answer, so that no worker can draw") from error
-    if told is None:
-        raise Unavailable(f"no worker drew the picture within {_DRAWN_WITHIN_SECONDS:.0f} s")
-    end, data = told
-    if end == "gone":
-        raise Gone(data["message"])
-    if end != "drawn":
-        raise PlotFailed(data["message"])

@@ -10,9 +10,9 @@ from celery import Celery
 from service.settings import Settings
 
 FITS_CPU = "fits.cpu"
-PLOTS = "plots"
+ERRANDS = "errands"
 RUN_FIT = "thalweg.run_fit"
-DRAW_PLOT = "thalweg.draw_plot"
+RUN_ERRAND = "thalweg.run_errand"
 
 # What redis-py and kombu raise where the broker does not answer.
 BROKER_ERRORS = (redis.RedisError, kombu.exceptions.OperationalError)
@@ -42,8 +42,8 @@ def make_celery(settings: Settings) -> Celery:
         task_ignore_result=True,
         task_acks_late=False,
         task_default_queue=FITS_CPU,
-        task_queues=[kombu.Queue(FITS_CPU), kombu.Queue(PLOTS)],
-        task_routes={DRAW_PLOT: {"queue": PLOTS}},
+        task_queues=[kombu.Queue(FITS_CPU), kombu.Queue(ERRANDS)],
+        task_routes={RUN_ERRAND: {"queue": ERRANDS}},
         task_create_missing_queues=False,
         task_publish_retry=False,
         worker_prefetch_multiplier=1,
@@ -79,9 +79,9 @@ class WakeUps:
         """Wake a worker for a waiting fit."""
         self._celery.send_task(RUN_FIT, args=(fit_id,), queue=FITS_CPU)
 
-    def plot(self, request: dict[str, Any]) -> None:
-        """Wake a worker for a picture."""
-        self._celery.send_task(DRAW_PLOT, kwargs=request, queue=PLOTS)
+    def errand(self, request: dict[str, Any]) -> None:
+        """Wake a worker for what a request waits for."""
+        self._celery.send_task(RUN_ERRAND, kwargs=request, queue=ERRANDS)
 
     def undelivered_fits(self) -> int:
         """Wake-ups for fits that no worker has taken up yet."""

@@ -16,9 +16,9 @@ from service.settings import Settings
 from service.suitability import (
     Columns,
     loss_of,
+    missing_places,
     n_outputs,
     unsuitable_places,
-    validation_places,
 )
 from service.tables.encoding import base_features, encode, has_more_terms
 from service.weight_shapes import Shapes, count_parameters, weight_shapes
@@ -52,7 +52,8 @@ def resolve(
     ]
     if not places and validation is not None:
         weight = [] if request.sample_weight is None else [request.sample_weight]
-        places = validation_places([*features, *request.targets, *weight], columns, validation)
+        used = [*features, *request.targets, *weight]
+        places = missing_places(used, columns, validation["columns"], "/validation/dataset")
     if not places:
         n_rows = n_training_rows(dataset["n_rows"], request.validation)
         n_moves = _n_moves(request, n_rows)

@@ -10,6 +10,9 @@ from service.database import fits as fit_queries
 
 log = structlog.get_logger(__name__)
 
+# Below it stand the tables that errands take and bring.
+ERRANDS = "errands"
+
 _AT_ONCE = 100
 _SCRATCH_SECONDS = 24 * 3600.0
 
@@ -35,5 +38,6 @@ def forget_expired(context: Context, now: float) -> None:
     for fit_id in fits:
         context.storage.delete_below(f"fits/{fit_id}")
     context.storage.forget_scratch(now - _SCRATCH_SECONDS)
+    context.storage.forget_below(ERRANDS, now - _SCRATCH_SECONDS)
     if datasets or fits:
         log.info("expired", datasets=len(datasets), fits=len(fits))

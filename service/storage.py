@@ -14,6 +14,14 @@ from service.errors import Unavailable
 _SCRATCH = ".scratch"
 
 
+class MissingObject(KeyError):
+    """There is no object of this `key`."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
 class ObjectStore(Protocol):
     """What every store can do; keys are relative paths with `/`."""
 
@@ -24,10 +32,10 @@ class ObjectStore(Protocol):
         """Take the file, from a scratch directory of this store, as the whole object."""
 
     def get(self, key: str) -> bytes:
-        """The object's bytes; KeyError where there is none."""
+        """The object's bytes; MissingObject where there is none."""
 
     def local(self, key: str) -> AbstractContextManager[Path]:
-        """A file with the object's bytes, to be read within the block; KeyError."""
+        """A file with the object's bytes, to be read within the block; MissingObject."""
 
     def scratch(self) -> AbstractContextManager[Path]:
         """An empty directory for files that are being made; gone at the end of the block."""
@@ -40,6 +48,9 @@ class ObjectStore(Protocol):
 
     def forget_scratch(self, before: float) -> None:
         """Remove what processes that were killed left in scratch; `before` is in epoch seconds."""
+
+    def forget_below(self, prefix: str, before: float) -> None:
+        """Forget what lies below the prefix since then, a directory at once."""
 
     def check(self) -> None:
         """Raise Unavailable where nothing can be written."""
@@ -68,18 +79,18 @@ class LocalStore:
         _sync(place.parent)
 
     def get(self, key: str) -> bytes:
-        """The object's bytes; KeyError where there is none."""
+        """The object's bytes; MissingObject where there is none."""
         try:
             return self._place(key).read_bytes()
         except FileNotFoundError:
-            raise KeyError(key) from None
+            raise MissingObject(key) from None
 
     @contextmanager
     def local(self, key: str) -> Iterator[Path]:
-        """The object's own file; KeyError where there is none."""
+        """The object's own file; MissingObject where there is none."""
         place = self._place(key)
         if not place.exists():
-            raise KeyError(key)
+            raise MissingObject(key)
         yield place
 
     @contextmanager
@@ -109,7 +120,11 @@ class LocalStore:
 
     def forget_scratch(self, before: float) -> None:
         """Remove what processes that were killed left in scratch; `before` is in epoch seconds."""
-        for directory in (self._root / _SCRATCH).glob("*"):
+        self.forget_below(_SCRATCH, before)
+
+    def forget_below(self, prefix: str, before: float) -> None:
+        """Forget what lies below the prefix since then, a directory at once."""
+        for directory in self._place(prefix).glob("*"):
             # It may be gone by now: its process ends, or another one sweeps as well.
             with contextlib.suppress(FileNotFoundError):
                 if directory.stat().st_mtime < before:

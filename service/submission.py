@@ -9,9 +9,9 @@ from service.context import Context
 from service.database import Connection
 from service.database import datasets as dataset_queries
 from service.database import fits as queries
-from service.datasets import add, find_row, read_inline
+from service.datasets import add, find_named_row, read_inline
 from service.digests import spec_digest
-from service.errors import Gone, NotFound, Place, QueueFull
+from service.errors import Gone, Place, QueueFull
 from service.ids import new_id
 from service.origin import Origin
 from service.representation import fit_body
@@ -56,7 +56,7 @@ def submit(
 def _validation_row(context: Context, request: FitRequest, owner: str) -> Mapping[str, Any] | None:
     if not isinstance(request.validation, ValidationDataset):
         return None
-    return _find_dataset(context, request.validation.dataset, owner, "/validation/dataset")
+    return find_named_row(context, request.validation.dataset, owner, "/validation/dataset")
 
 
 def _origin(context: Context, request: FitRequest, owner: str) -> Origin | None:
@@ -65,18 +65,10 @@ def _origin(context: Context, request: FitRequest, owner: str) -> Origin | None:
     return find_origin(context, request.init, owner)
 
 
-def _find_dataset(context: Context, dataset_id: str, owner: str, pointer: str) -> Mapping[str, Any]:
-    try:
-        return find_row(context, dataset_id, owner)
-    except (NotFound, Gone) as error:
-        place = Place(error.code, error.detail, pointer)
-        raise type(error)(error.detail, places=[place]) from None
-
-
 def _on_stored(context: Context, submission: Submission) -> Mapping[str, Any]:
     """The row of a fit on the dataset that the request names, with the dataset's facts."""
     dataset_id = str(submission.request.dataset)
-    dataset = _find_dataset(context, dataset_id, submission.owner, "/dataset")
+    dataset = find_named_row(context, dataset_id, submission.owner, "/dataset")
     row = _row(context, submission, dataset)
     known = _known(context, submission, row, dataset)
     if known is not None:

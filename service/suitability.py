@@ -76,13 +76,16 @@ def _validation_places(request: FitRequest) -> list[Place]:
     return places
 
 
-def validation_places(
-    names: Sequence[str], columns: Columns, validation: Mapping[str, Any]
+def missing_places(
+    names: Sequence[str], columns: Columns, others: Sequence[Mapping[str, Any]], where: str | None
 ) -> list[Place]:
-    """What the validation dataset lacks of the columns that the fit uses; it is a dataset's row."""
-    there = {column["name"]: column for column in validation["columns"]}
+    """What another table, of these summaries, lacks of the columns that a fit uses.
+
+    `where` points to that table; None for an uploaded one.
+    """
+    there = {column["name"]: column for column in others}
     return [
-        Place("unsuitable_validation", detail, "/validation/dataset")
+        Place("unsuitable_table", detail, where, column=None if where else name)
         for name in names
         if (detail := _difference(columns[name], there.get(name))) is not None
     ]
@@ -92,9 +95,9 @@ def _difference(column: Mapping[str, Any], other: Mapping[str, Any] | None) -> s
     """Why the other dataset's column cannot stand for this one."""
     name = column["name"]
     if other is None:
-        return f"the validation dataset has no column {name!r}"
+        return f"the column {name!r} is missing"
     if other["type"] != column["type"]:
-        return f"{name!r} is a {column['type']} to fit and a {other['type']} to validate by"
+        return f"{name!r} is a {other['type']} here, and a {column['type']} in the fit's dataset"
     unknown = sorted({*other.get("categories", ())} - {*column.get("categories", ())})
     if unknown:
         return f"{name!r} has {unknown[0]!r}, which the fit's dataset has not"

@@ -1,10 +1,10 @@
 """A claim's dataset → the arrays that the engine takes."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ _tables: OrderedDict[str, pa.RecordBatch] = OrderedDict()
 
 
 Label = str | int | float
+Table: TypeAlias = pa.RecordBatch | StoredTable
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,34 @@ class Columns:
     targets: list[str]
     sample_weight: str | None
     scored: bool
+    of_classes: bool
     classes: list[Label] | None = None
+    # Where a class that is none of them came from, for the error.
+    at: str = "/validation/dataset"
 
     @classmethod
-    def of(cls, claim: Claim) -> "Columns":
-        """As the claim's spec names them."""
-        target = claim.spec["target"]
+    def of(
+        cls,
+        spec: Mapping[str, Any],
+        columns: Sequence[Mapping[str, Any]],
+        classes: list[Label] | None = None,
+    ) -> "Columns":
+        """As a resolved spec names them; `columns` are its dataset's own summaries."""
+        target = spec["target"]
         return cls(
-            features=encode(claim.spec["features"], claim.columns, claim.spec["model"]),
+            features=encode(spec["features"], columns, spec["model"]),
             targets=[target] if isinstance(target, str) else target,
-            sample_weight=claim.spec["sample_weight"],
-            scored=claim.spec["loss"]["kind"] == "cross_entropy",
+            sample_weight=spec["sample_weight"],
+            scored=spec["loss"]["kind"] == "cross_entropy",
+            of_classes=spec["loss"]["kind"] in OF_CLASSES,
+            classes=classes,
         )
+
+    def with_classes(self, table: Table) -> "Columns":
+        """The same, with the classes that the table's rows have, where the target is one."""
+        if not self.of_classes:
+            return self
+        return replace(self, classes=_classes(table, self.targets[0]))
 
     @property
     def names(self) -> list[str]:
@@ -73,7 +90,7 @@ class Columns:
             # A class is the number of its place among the sorted ones.
             cells = block.column(self.targets[0])
             places = pc.index_in(cells, value_set=pa.array(self.classes, cells.type))
-            _refuse_unknown(cells, places, self.targets[0])
+            self._refuse_unknown(cells, places)
             y = places.to_numpy()[:, None].astype(np.float64)
         weight = self.sample_weight
         return Data(
@@ -83,12 +100,11 @@ class Columns:
             n_classes=self._n_scores,
         )
 
-
-def _refuse_unknown(cells: pa.Array, places: pa.Array, name: str) -> None:
-    if places.null_count:
-        unknown = cells.filter(places.is_null())[0].as_py()
-        detail = f"{name!r} has {unknown!r}, which is no class of the fit's own dataset"
-        raise SpecificationError("/validation/dataset", detail)
+    def _refuse_unknown(self, cells: pa.Array, places: pa.Array) -> None:
+        if places.null_count:
+            unknown = cells.filter(places.is_null())[0].as_py()
+            detail = f"{self.targets[0]!r} has {unknown!r}, no class of the fit's own dataset"
+            raise SpecificationError(self.at, detail)
 
 
 class StoredRows:
@@ -132,26 +148,32 @@ class Loaded:
 def opened_data(context: Context, claim: Claim) -> Iterator[Loaded]:
     """The claim's rows: in memory, or read from the store where they are too many for that."""
     with ExitStack() as stack:
-        columns = Columns.of(claim)
-        of_classes = claim.spec["loss"]["kind"] in OF_CLASSES
+        columns = Columns.of(claim.spec, claim.columns)
         table = _opened(context, columns, claim.storage_key, claim.n_rows, stack)
-        if of_classes:
-            columns = replace(columns, classes=_classes(table, columns.targets[0]))
-        held_out = claim.validation
-        yield Loaded(
-            _rows(table, columns),
-            columns.classes,
-            None
-            if held_out is None
-            else _rows(
-                _opened(context, columns, held_out.storage_key, held_out.n_rows, stack), columns
-            ),
-        )
+        columns = columns.with_classes(table)
+        held_out = None
+        if claim.validation is not None:
+            key, n_rows = claim.validation.storage_key, claim.validation.n_rows
+            held_out = _rows(_opened(context, columns, key, n_rows, stack), columns)
+        yield Loaded(_rows(table, columns), columns.classes, held_out)
+
+
+@contextmanager
+def opened_rows(
+    context: Context, columns: Columns, storage_key: str, n_rows: int
+) -> Iterator[Data | RowSource]:
+    """A table's rows: in memory, or read from the store where they are too many for that.
+
+    Classes that the columns do not name are those that the rows have.
+    """
+    with ExitStack() as stack:
+        table = _opened(context, columns, storage_key, n_rows, stack)
+        yield _rows(table, columns if columns.classes else columns.with_classes(table))
 
 
 def _opened(
     context: Context, columns: Columns, storage_key: str, n_rows: int, stack: ExitStack
-) -> pa.RecordBatch | StoredTable:
+) -> Table:
     """The table in memory, or, where that is too much, open until the stack ends."""
     if not is_streamed(columns.shape(n_rows)):
         return _load(context, storage_key, columns.names)
@@ -159,11 +181,11 @@ def _opened(
     return stack.enter_context(StoredTable(path, columns.names))
 
 
-def _rows(table: pa.RecordBatch | StoredTable, columns: Columns) -> Data | RowSource:
+def _rows(table: Table, columns: Columns) -> Data | RowSource:
     return StoredRows(table, columns) if isinstance(table, StoredTable) else columns.data(table)
 
 
-def _classes(table: pa.RecordBatch | StoredTable, name: str) -> list[Label]:
+def _classes(table: Table, name: str) -> list[Label]:
     """The different cells of the column, sorted; whole numbers without a point."""
     if not isinstance(table, StoredTable):
         return _distinct([table], name)

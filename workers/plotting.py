@@ -1,9 +1,8 @@
-"""One picture on demand: draw it, keep it, tell who waits."""
+"""One picture on demand: draw it, keep it."""
 
 from typing import Any
 
 import numpy as np
-import structlog
 
 from service.artifacts import load_arrays
 from service.context import Context
@@ -14,31 +13,15 @@ from workers.engine import Scaling
 from workers.inputs import sample_columns
 from workers.plots import DRAWN_WITH_DATA, MOST_DRAWN_POINTS, PLOTS, PlotInput, render
 
-log = structlog.get_logger(__name__)
-
 
 def draw_plot(
-    context: Context,
-    *,
-    ticket: str,
-    fit_id: str,
-    kind: str,
-    plot_format: PlotFormat,
-    options: dict[str, Any],
-) -> None:
-    """Draw the picture and put it into the object store; the ticket's stream says how it went."""
-    try:
-        plot = Plot(kind, plot_format, PlotOptions.model_validate(options))
-        picture = render(PLOTS[kind], _load(context, fit_id, kind), plot_format, plot.options)
-        context.storage.put(plot.key(fit_id), picture)
-    except KeyError as error:
-        context.events.publish(ticket, "gone", {"message": f"{error.args[0]} is no longer kept"})
-    except Exception:
-        # The outermost edge: whoever waits must hear of it, and the operator must see why.
-        log.exception("plot_crashed", fit_id=fit_id, kind=kind)
-        context.events.publish(ticket, "failed", {"message": f"the plot {kind!r} failed"})
-    else:
-        context.events.publish(ticket, "drawn", {})
+    context: Context, *, fit_id: str, kind: str, plot_format: PlotFormat, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Draw the picture and put it into the object store, for whoever asks next as well."""
+    plot = Plot(kind, plot_format, PlotOptions.model_validate(options))
+    picture = render(PLOTS[kind], _load(context, fit_id, kind), plot_format, plot.options)
+    context.storage.put(plot.key(fit_id), picture)
+    return {}
 
 
 def _load(context: Context, fit_id: str, kind: str) -> PlotInput:

@@ -1,6 +1,7 @@
 """An engine's result → the facts about a fit that clients read."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,21 +9,17 @@ from numpy.typing import NDArray
 
 from service.lifecycle import Claim
 from service.tables.encoding import encode
-from workers.class_metrics import ClassMetrics
 from workers.engine import (
     History,
     Progress,
     Result,
-    RowSource,
     Scaling,
     Specification,
     Trajectory,
-    blocks,
-    predict,
 )
 from workers.fingerprint import fingerprint
 from workers.inputs import Label, Loaded
-from workers.metrics import RegressionMetrics
+from workers.measuring import finite, measure
 
 _MOST_POINTS = 1_000
 _MOST_SHOWN_WEIGHTS = 10_000
@@ -72,6 +69,8 @@ def describe_result(claim: Claim, loaded: Loaded, result: Result) -> dict[str, A
     seconds = result.compute_seconds
     held_out = result.split.validation
     only_weights = claim.spec["record"]["final_weights_only"]
+    spec = Specification.from_mapping(claim.spec)
+    measured = partial(measure, spec, result.weights, result.scaling, loaded.classes)
     return {
         "weights": _shown_weights(result.weights, n_parameters),
         "coefficients": _coefficients(claim, loaded.classes, result),
@@ -80,8 +79,8 @@ def describe_result(claim: Claim, loaded: Loaded, result: Result) -> dict[str, A
         "final_loss": finite(result.final_loss),
         "loss_history": None if only_weights else thin(result.history),
         "metrics": {
-            "train": _metrics(claim, loaded, result, result.split.train),
-            "validation": None if held_out is None else _metrics(claim, loaded, result, held_out),
+            "train": measured(result.split.train),
+            "validation": None if held_out is None else measured(held_out),
         },
         "diagnostics": {
             "n_parameters": n_parameters,
@@ -91,11 +90,6 @@ def describe_result(claim: Claim, loaded: Loaded, result: Result) -> dict[str, A
         "fingerprint": fingerprint(claim, result),
         "progress": _last_progress(result),
     }
-
-
-def finite(value: float | None) -> float | None:
-    """The number, or None for what JSON cannot say."""
-    return float(value) if value is not None and np.isfinite(value) else None
 
 
 def thin(history: History) -> dict[str, Any]:
@@ -150,20 +144,6 @@ def _named_row(labels: list[str], weights: Mapping[str, NDArray[Any]], i: int) -
     if "bias" not in weights:
         return named
     return {"intercept": float(weights["bias"][i]), **named}
-
-
-def _metrics(claim: Claim, loaded: Loaded, result: Result, rows: RowSource) -> dict[str, Any]:
-    metrics: RegressionMetrics | ClassMetrics = RegressionMetrics()
-    if loaded.classes is not None:
-        probable = claim.spec["loss"]["kind"] != "hinge"
-        metrics = ClassMetrics(len(loaded.classes), probable=probable)
-    model, shape = Specification.from_mapping(claim.spec).model, rows.shape
-    scaling = result.scaling
-    with np.errstate(over="ignore", invalid="ignore"):
-        for _, block in blocks(rows):
-            x = block.x if scaling is None else scaling.scale(block.x)
-            metrics.add(block.y, predict(model, shape, result.weights, x))
-        return {k: v if isinstance(v, list) else finite(v) for k, v in metrics.result().items()}
 
 
 def progress_of(progress: Progress, elapsed_seconds: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ too and must not load torch.
 
 from typing import Any
 
-from service.queue import DRAW_PLOT, RUN_FIT
+from service.queue import RUN_ERRAND, RUN_FIT
 from workers.app import app, child_context
 
 
@@ -18,9 +18,9 @@ def run_fit(fit_id: str) -> None:
     run(child_context(), fit_id)
 
 
-@app.task(name=DRAW_PLOT)
-def draw_plot(**request: Any) -> None:
-    """Draw and keep one picture, then tell who waits for it."""
-    from workers.plotting import draw_plot as draw  # noqa: PLC0415
+@app.task(name=RUN_ERRAND)
+def run_errand(ticket: str, kind: str, arguments: dict[str, Any]) -> None:
+    """Do what a request waits for, and tell it."""
+    from workers.errands import run_errand as run  # noqa: PLC0415
 
-    draw(child_context(), **request)
+    run(child_context(), ticket, kind, arguments)

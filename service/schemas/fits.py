@@ -16,12 +16,13 @@ from service.schemas.schedules import Schedule
 DatasetId = Annotated[str, StringConstraints(max_length=100)]
 
 
-def _object_or_scalar(value: Any) -> str:
+def object_or_scalar(value: Any) -> str:
     """Tell a union's members apart by JSON type, so that errors speak of one member alone."""
     return "object" if isinstance(value, dict | Schema) else "scalar"
 
 
-def _array_or_scalar(value: Any) -> str:
+def array_or_scalar(value: Any) -> str:
+    """As `object_or_scalar`."""
     return "array" if isinstance(value, list) else "scalar"
 
 
@@ -93,13 +94,13 @@ class FitRequest(Schema):
 
     dataset: Annotated[
         Annotated[DatasetId, Tag("scalar")] | Annotated[DatasetRequest, Tag("object")],
-        Discriminator(_object_or_scalar),
+        Discriminator(object_or_scalar),
     ]
     features: Annotated[list[ColumnName], Field(min_length=1)] | None = None
     target: Annotated[
         Annotated[ColumnName, Tag("scalar")]
         | Annotated[Annotated[list[ColumnName], Field(min_length=1)], Tag("array")],
-        Discriminator(_array_or_scalar),
+        Discriminator(array_or_scalar),
     ]
     sample_weight: ColumnName | None = None
     model: Model = LinearModel()
@@ -126,7 +127,7 @@ class FitRequest(Schema):
     init: Init = DefaultInit()
     seed: Annotated[
         Annotated[Seed, Tag("scalar")] | Annotated[Seeds, Tag("object")],
-        Discriminator(_object_or_scalar),
+        Discriminator(object_or_scalar),
     ] = 0
     dtype: Literal["float32", "float64"] = "float32"
     device: Literal["auto", "cpu"] = "auto"

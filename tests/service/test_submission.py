@@ -63,8 +63,8 @@ def test_the_claim_knows_the_dataset_to_validate_by(
 @pytest.mark.parametrize(
     ("columns", "told"),
     [
-        ({"x": [1.0], "y": [1.0]}, "no column 'c'"),
-        ({"x": [1.0], "c": [3.0], "y": [1.0]}, "'c' is a category to fit and a number"),
+        ({"x": [1.0], "y": [1.0]}, "the column 'c' is missing"),
+        ({"x": [1.0], "c": [3.0], "y": [1.0]}, "'c' is a number here, and a category"),
         ({"x": [1.0], "c": ["green"], "y": [1.0]}, "'c' has 'green'"),
     ],
 )

@@ -11,13 +11,10 @@ import pytest
 from service import datasets, fits, lifecycle
 from service.context import Context
 from service.errors import NotFound
-from service.plots import Plot
 from service.schemas.datasets import DatasetRequest
-from service.schemas.plots import PlotOptions
 from tests.service.conftest import OWNER
 from tests.service.test_lifecycle import expire, submit
 from workers import draining, inputs
-from workers.plotting import draw_plot
 from workers.runner import run_fit
 
 LONG = {"steps": 1_000_000, "strategy": "reference"}
@@ -251,40 +248,3 @@ def test_a_crash_fails_the_fit_without_telling_its_insides(
     assert failed["status"] == "failed"
     assert (failed["error"]["code"], failed["error"]["category"]) == ("internal_error", "server")
     assert "arrow" not in failed["error"]["message"].lower()
-
-
-@pytest.mark.parametrize("kind", ["loss", "fit"])
-def test_a_picture_is_drawn_and_told(context: Context, table: DatasetRequest, kind: str) -> None:
-    fit = run(context, submit(context, table))
-    plot = Plot(kind, "png", PlotOptions())
-
-    draw_plot(context, ticket="t", fit_id=fit["id"], kind=kind, plot_format="png", options={})
-
-    assert context.events.first("t", seconds=1) == ("drawn", {})
-    assert context.storage.get(plot.key(fit["id"])).startswith(b"\x89PNG")
-
-
-def test_a_picture_whose_dataset_is_gone_says_so(context: Context, table: DatasetRequest) -> None:
-    fit = run(context, submit(context, table))
-    datasets.delete_dataset(context, fit["dataset"]["id"], OWNER)
-    inputs._tables.clear()
-
-    draw_plot(context, ticket="t", fit_id=fit["id"], kind="fit", plot_format="png", options={})
-
-    told = context.events.first("t", seconds=1)
-    assert told is not None
-    assert told[0] == "gone"
-
-
-def test_a_picture_that_cannot_be_drawn_is_told_as_failed(
-    context: Context, table: DatasetRequest
-) -> None:
-    fit = run(context, submit(context, table))
-
-    draw_plot(
-        context, ticket="t", fit_id=fit["id"], kind="fit", plot_format="png", options={"dpi": 0}
-    )
-
-    told = context.events.first("t", seconds=1)
-    assert told is not None
-    assert told[0] == "failed"

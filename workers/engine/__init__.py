@@ -3,9 +3,10 @@
 from workers.engine.data import Data, RowSource, Shape, blocks
 from workers.engine.dtypes import Weights
 from workers.engine.errors import EngineError, SpecificationError
+from workers.engine.evaluating import GradientCheck, check_gradients, loss_over
 from workers.engine.fitting import check, fit
 from workers.engine.planner import is_streamed
-from workers.engine.predicting import predict
+from workers.engine.predicting import answers, predict, probabilities
 from workers.engine.results import History, Progress, Result, Status, Trajectory
 from workers.engine.snapshot import Snapshot, Start
 from workers.engine.specification import Specification
@@ -15,6 +16,7 @@ from workers.engine.warming import warm_up
 __all__ = [
     "Data",
     "EngineError",
+    "GradientCheck",
     "History",
     "Progress",
     "Result",
@@ -28,10 +30,14 @@ __all__ = [
     "Status",
     "Trajectory",
     "Weights",
+    "answers",
     "blocks",
     "check",
+    "check_gradients",
     "fit",
     "is_streamed",
+    "loss_over",
     "predict",
+    "probabilities",
     "warm_up",
 ]

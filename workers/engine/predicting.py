@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from workers.engine.data import Shape
+from workers.engine.losses import Bce, CrossEntropy, Hinge, Loss, Poisson
 from workers.engine.models import Model
 
 
@@ -28,3 +30,27 @@ def predict(
     module.load_state_dict(state, strict="norms.0.bias" not in state)
     outputs: NDArray[np.float64] = module.eval()(torch.tensor(x)).numpy()
     return outputs
+
+
+def answers(loss: Loss, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What outputs (m, k) say of the targets: numbers (m, k), or the places of classes (m, 1)."""
+    if isinstance(loss, Poisson):
+        with np.errstate(over="ignore"):
+            rates: NDArray[np.float64] = np.exp(outputs)
+        return rates
+    if isinstance(loss, Bce | Hinge):
+        return (outputs > 0).astype(np.float64)
+    if isinstance(loss, CrossEntropy):
+        places: NDArray[np.float64] = outputs.argmax(axis=1, keepdims=True).astype(np.float64)
+        return places
+    return outputs
+
+
+def probabilities(loss: Loss, outputs: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """How likely each class is (m, c), by sigmoid or softmax; None where the loss has no such."""
+    if isinstance(loss, Bce):
+        outputs = np.column_stack([np.zeros(len(outputs)), outputs])
+    elif not isinstance(loss, CrossEntropy):
+        return None
+    likely: NDArray[np.float64] = softmax(outputs, axis=1)
+    return likely

@@ -1,0 +1,54 @@
+"""Errands: small work of a request's, done by a worker at once while the request waits."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from service.context import Context
+from service.errors import Place, ThalwegError, Unavailable, WorkerFailed
+from service.ids import new_id
+from service.queue import BROKER_ERRORS
+
+_DONE_WITHIN_SECONDS = 30.0
+
+# What a worker's outcome is called in the ticket's stream.
+Outcome = Literal["done", "refused", "failed"]
+
+
+def run_errand(context: Context, kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Have a worker do it; what it tells.
+
+    Raises whichever of our errors the worker met, WorkerFailed where it crashed, and Unavailable
+    where no worker has done it in time.
+    """
+    ticket = new_id("errand")
+    try:
+        context.queue.errand({"ticket": ticket, "kind": kind, "arguments": dict(arguments)})
+        told = context.events.first(ticket, seconds=_DONE_WITHIN_SECONDS)
+    except BROKER_ERRORS as error:
+        raise Unavailable("redis does not answer, so that no worker can be asked") from error
+    if told is None:
+        raise Unavailable(f"no worker had time within {_DONE_WITHIN_SECONDS:.0f} s")
+    outcome, data = told
+    if outcome == "done":
+        return data
+    if outcome == "refused":
+        raise _refusal(data)
+    raise WorkerFailed(data["detail"])
+
+
+def told_of(error: ThalwegError) -> dict[str, Any]:
+    """The error as a worker tells it."""
+    places = [vars(place) for place in error.places]
+    return {"code": error.code, "detail": error.detail, "places": places}
+
+
+def _refusal(told: Mapping[str, Any]) -> ThalwegError:
+    by_code = {kind.code: kind for kind in _kinds(ThalwegError)}
+    places = [Place(**place) for place in told["places"]]
+    return by_code[told["code"]](told["detail"], places=places)
+
+
+def _kinds(root: type[ThalwegError]) -> Iterator[type[ThalwegError]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from _kinds(kind)

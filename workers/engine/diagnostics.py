@@ -1,0 +1,194 @@
+"""Linear least squares in closed form: what its descents are measured by."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.engine.data import Data, RowSource, Shape, blocks
+from workers.engine.losses import Mse
+from workers.engine.models import Linear, Polynomial
+from workers.engine.specification import Specification
+
+Floats = NDArray[np.float64]
+
+# Features, bias and targets together. Memory goes with their square, time with their cube.
+_MOST_COLUMNS = 2_048
+_SHRUNK = 1e-6
+# Past it a float64 no longer counts step by step.
+_MOST_STEPS = 2**53
+# Rounding in R does not grow with the rows past some thousands of them.
+_MOST_NOISY_ROWS = 65_536
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeastSquares:
+    """The optimum of a linear least-squares loss, and the curvature around it.
+
+    `weights`: `weight` (k, d) and, where there is one, `bias` (k,), float64, of the features as
+    they were given; where several are best, those of the smallest Euclidean norm. `loss`: the mean
+    loss and the penalty there. `distance`: from there to some other weights, Euclidean, over all
+    parameters.
+
+    The others belong to the loss's Hessian. Its eigenvalues are 0 or more; λ stands for those that
+    are not 0 but for rounding. `condition_number`: the largest over the smallest, infinite where
+    one is 0. `max_stable_lr`: 2/λmax, from which on plain gradient descent does not converge.
+    `best_constant_lr`: 2/(λmin + λmax). `steps_to_1e_6`: the smallest t with |1 - lr·λ|ᵗ ≤ 1e-6
+    for each λ: so many plain steps at the specification's own constant lr bring any weights a
+    million times nearer to the closest optimum; None where that rate is not stable, or t is past
+    2⁵³.
+    """
+
+    weights: dict[str, Floats]
+    loss: float
+    distance: float
+    condition_number: float
+    max_stable_lr: float
+    best_constant_lr: float
+    steps_to_1e_6: int | None
+
+
+def least_squares(
+    spec: Specification, rows: RowSource, weights: Mapping[str, NDArray[Any]]
+) -> LeastSquares | None:
+    """What the closed form tells of a fit, whatever its optimizer; all of it in float64.
+
+    `rows` are the training rows as they are descended on: features scaled where the specification
+    standardizes. They are read once, block by block. `weights` are the weights whose distance is
+    asked for, by their state_dict names. The loss has the mean squared error, over rows by their
+    weights and over targets, and the l2 penalty; an optimizer's weight decay is no part of it.
+
+    None where the specification is not of linear least squares, where features and targets are
+    more than 2,047 together (2,048 without a bias), where no row counts, and where a number would
+    not be finite.
+
+    By the sequential form of the QR decomposition of tall matrices (Demmel, Grigori, Hoemmen and
+    Langou, 2012): no product of the data with themselves is formed, which would square their
+    condition number.
+    """
+    if not _is_covered(spec, rows.shape):
+        return None
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        triangle = _triangle(spec, rows)
+        if not np.isfinite(triangle).all():
+            return None
+        return _measured(spec, rows.shape, triangle, weights)
+
+
+def _is_covered(spec: Specification, shape: Shape) -> bool:
+    # Their subclasses' outputs are scores of classes.
+    linear = type(spec.model) in (Linear, Polynomial) and type(spec.loss) is Mse
+    n_columns = shape.n_features + _has_bias(spec) + shape.n_targets
+    return linear and spec.penalty.l1 == 0 and n_columns <= _MOST_COLUMNS
+
+
+def _has_bias(spec: Specification) -> bool:
+    return isinstance(spec.model, Linear) and spec.model.bias
+
+
+def _triangle(spec: Specification, rows: RowSource) -> Floats:
+    """R of √(w/Σw)·[x, 1, y] with the penalty's rows below: (p + k, p + k), p coefficients.
+
+    The loss is the mean over the k targets of ‖R·[θ; -1]‖²: its Hessian is 2/k·RᵀR of the first
+    p columns. Not finite where the data are not, or where no row counts.
+    """
+    n_features, n_targets = rows.shape.n_features, rows.shape.n_targets
+    width = n_features + _has_bias(spec) + n_targets
+    triangle, total = np.zeros((width, width)), 0.0
+    for _, block in blocks(rows):
+        triangle = _reduced(triangle, _table(block, _has_bias(spec)))
+        total += len(block.x) if block.weight is None else float(block.weight.sum())
+    triangle /= np.sqrt(total)
+    if spec.penalty.l2 == 0:
+        return triangle
+    penalty = np.eye(n_features, width) * math.sqrt(spec.penalty.l2 * n_targets)
+    return _reduced(triangle, penalty)
+
+
+def _table(block: Data, bias: bool) -> Floats:
+    """√w·[x, 1, y] of some rows: (m, p + k)."""
+    ones = [np.ones((len(block.x), 1))] if bias else []
+    table: Floats = np.hstack([block.x, *ones, block.y])
+    if block.weight is not None:
+        table *= np.sqrt(block.weight)[:, None]
+    return table
+
+
+def _reduced(triangle: Floats, table: Floats) -> Floats:
+    """R of the triangle and the table below it."""
+    # numpy's types do not know that this mode gives R alone.
+    return cast(Floats, np.linalg.qr(np.vstack([triangle, table]), mode="r"))
+
+
+def _measured(
+    spec: Specification, shape: Shape, triangle: Floats, weights: Mapping[str, NDArray[Any]]
+) -> LeastSquares | None:
+    n_targets = shape.n_targets
+    size = len(triangle) - n_targets
+    noise = np.finfo(np.float64).eps * max(size, min(shape.n_rows, _MOST_NOISY_ROWS))
+    eigenvalues = 2 / n_targets * np.linalg.svd(triangle[:size, :size], compute_uv=False) ** 2
+    signal = eigenvalues[eigenvalues > noise**2 * eigenvalues[0]]
+    if not len(signal):
+        return None
+    best = _solved(triangle[:size, :size], triangle[:size, size:], noise)
+    residual = triangle @ np.vstack([best, -np.eye(n_targets)])
+    found = LeastSquares(
+        weights=_named(best, shape.n_features),
+        loss=float((residual**2).sum() / n_targets),
+        distance=_norm(_columns(weights) - best),
+        condition_number=float(signal[0] / signal[-1]) if len(signal) == size else math.inf,
+        max_stable_lr=float(2 / signal[0]),
+        best_constant_lr=float(2 / (signal[0] + signal[-1])),
+        steps_to_1e_6=_steps(spec.optimizer.lr, signal),
+    )
+    numbers = (found.loss, found.distance, found.max_stable_lr, found.best_constant_lr)
+    return found if np.isfinite(numbers).all() else None
+
+
+def _solved(left: Floats, right: Floats, noise: float) -> Floats:
+    """The shortest θ (p, k) that brings left·θ nearest to right.
+
+    What has a rank is judged, as in numpy.linalg.lstsq, by singular values beside the largest one,
+    but with columns that were brought to one scale: in units of its own, no feature is too small.
+    """
+    scale = np.abs(left).max(axis=0)
+    scale[scale == 0] = 1
+    u, values, vt = np.linalg.svd(left / scale)
+    rank = int((values > noise * values[0]).sum())
+    best: Floats = vt[:rank].T @ (u[:, :rank].T @ right / values[:rank, None]) / scale[:, None]
+    if rank < len(left):
+        kernel = np.linalg.qr(vt[rank:].T / scale[:, None])[0]
+        best = best - kernel @ (kernel.T @ best)
+    return best
+
+
+def _steps(lr: float, eigenvalues: Floats) -> int | None:
+    """The smallest t with |1 - lr·λ|ᵗ ≤ 1e-6 for all of them, the largest first."""
+    # A small lr·λ would be lost beside 1.
+    gap = min(lr * eigenvalues[-1], 2 - lr * eigenvalues[0])
+    if not gap > 0:
+        return None
+    if gap == 1:
+        return 1
+    steps = math.log(_SHRUNK) / math.log1p(-gap)
+    return math.ceil(steps) if steps < _MOST_STEPS else None
+
+
+def _named(columns: Floats, n_features: int) -> dict[str, Floats]:
+    weights = {"weight": np.ascontiguousarray(columns[:n_features].T)}
+    return weights | {"bias": columns[-1]} if len(columns) > n_features else weights
+
+
+def _columns(weights: Mapping[str, NDArray[Any]]) -> Floats:
+    """The coefficients (p, k) of a layer."""
+    rows = [weights["weight"].T, *([weights["bias"][None]] if "bias" in weights else [])]
+    return np.vstack(rows).astype(np.float64)
+
+
+def _norm(array: Floats) -> float:
+    """The Euclidean norm, of numbers whose squares overflow too."""
+    largest = float(np.abs(array).max())
+    return largest * float(np.linalg.norm(array / largest)) if largest else 0.0

@@ -1,0 +1,46 @@
+"""A loss's gradient at given weights, on a stored table's rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from service.context import Context
+from workers import engine
+from workers.engine import Data, Specification
+from workers.inputs import Columns, opened_rows
+from workers.measuring import finite
+
+
+def check_gradients(
+    context: Context,
+    *,
+    spec: Mapping[str, Any],
+    columns: Sequence[Mapping[str, Any]],
+    table: str,
+    n_rows: int,
+    rows: Sequence[int] | None,
+) -> dict[str, Any]:
+    """The loss, its gradient, and the central differences beside it; of all rows or of `rows`.
+
+    `spec` is resolved, with the weights as its init; `columns` are the table's summaries.
+    """
+    with opened_rows(context, Columns.of(spec, columns), table, n_rows) as source:
+        data = _taken(source.read(0, n_rows), rows)
+    asked = Specification.from_mapping(spec)
+    weights = asked.init.weights(asked.model, data.shape, asked.dtype, 0)
+    found = engine.check_gradients(asked, weights, data)
+    return {
+        "loss": finite(found.loss),
+        "gradients": {name: array.tolist() for name, array in found.gradients.items()},
+        "numerical": {name: array.tolist() for name, array in found.numerical.items()},
+        "max_relative_error": finite(found.max_relative_error),
+    }
+
+
+def _taken(data: Data, rows: Sequence[int] | None) -> Data:
+    if rows is None:
+        return data
+    kept = np.array(rows)
+    weight = None if data.weight is None else data.weight[kept]
+    return Data(data.x[kept], data.y[kept], weight, data.n_classes)

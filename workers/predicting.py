@@ -1,0 +1,73 @@
+"""What a fitted model says of new rows, and how good it is on them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from service.context import Context
+from service.tables.stored import StoredTable
+from workers.engine import answers, loss_over, probabilities
+from workers.engine.standardize import ScaledRows
+from workers.fitted import Fitted
+from workers.inputs import opened_rows
+from workers.measuring import finite, measure
+
+PREDICTION = "prediction"
+_PROBABILITY = "probability"
+
+
+def predict(context: Context, *, fit_id: str, table: str, to: str) -> dict[str, Any]:
+    """Put the predictions for the stored table's rows under the key `to`, as a canonical file.
+
+    A column a target, or one of classes and one for each class's probability. What is told are the
+    classes and how many columns of each sort there are.
+    """
+    fitted = Fitted.load(context, fit_id)
+    with context.storage.local(table) as path, context.storage.scratch() as scratch:
+        made = scratch / "predictions.arrow"
+        with StoredTable(path, fitted.feature_columns) as rows, np.errstate(all="ignore"):
+            width = _write(made, (predicted(fitted, block) for block in rows.blocks()))
+        context.storage.put_file(to, made)
+    n_targets = len(fitted.columns.targets)
+    return {"classes": fitted.classes, "n_targets": n_targets, "n_columns": width}
+
+
+def predicted(fitted: Fitted, block: pa.RecordBatch) -> pa.RecordBatch:
+    """The predictions for a block's rows."""
+    outputs = fitted.outputs(block)
+    said = answers(fitted.spec.loss, outputs)
+    if fitted.classes is None:
+        names = fitted.columns.targets if said.shape[1] > 1 else [PREDICTION]
+        return pa.record_batch(list(said.T), names=list(names))
+    places = said[:, 0].astype(np.int64)
+    columns: list[Any] = [pa.array(fitted.classes).take(pa.array(places))]
+    names = [PREDICTION]
+    likely = probabilities(fitted.spec.loss, outputs)
+    if likely is not None:
+        columns += list(likely.T)
+        names += [f"{_PROBABILITY}={label}" for label in fitted.classes]
+    return pa.record_batch(columns, names=names)
+
+
+def _write(path: Path, blocks: Iterator[pa.RecordBatch]) -> int:
+    first = next(blocks)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, first.schema) as writer:
+        writer.write_batch(first)
+        for block in blocks:
+            writer.write_batch(block)
+    return int(first.num_columns)
+
+
+def evaluate(context: Context, *, fit_id: str, table: str, n_rows: int) -> dict[str, Any]:
+    """The metrics and the loss of the fitted model on the stored table's rows."""
+    fitted = Fitted.load(context, fit_id)
+    columns = replace(fitted.columns, at="/dataset")
+    with opened_rows(context, columns, table, n_rows) as rows, np.errstate(all="ignore"):
+        metrics = measure(fitted.spec, fitted.weights, fitted.scaling, fitted.classes, rows)
+        scaled = rows if fitted.scaling is None else ScaledRows(rows, fitted.scaling)
+        loss = loss_over(fitted.spec, fitted.weights, scaled)
+    return {"metrics": metrics, "loss": finite(loss)}
