@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.lifecycle import Claim
-from service.tables.encoding import encode
+from workers.coefficients import named_coefficients, shown_weights
+from workers.diagnosing import diagnose
 from workers.engine import (
     History,
     Progress,
@@ -18,11 +19,10 @@ from workers.engine import (
     Trajectory,
 )
 from workers.fingerprint import fingerprint
-from workers.inputs import Label, Loaded
+from workers.inputs import Loaded
 from workers.measuring import finite, measure
 
 _MOST_POINTS = 1_000
-_MOST_SHOWN_WEIGHTS = 10_000
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -64,16 +64,13 @@ def trajectory_arrays(trajectory: Trajectory) -> Arrays:
 
 def describe_result(claim: Claim, loaded: Loaded, result: Result) -> dict[str, Any]:
     """What the fit's row keeps: weights, coefficients, losses, metrics, where they came from."""
-    # What a batch norm has seen is kept among the weights, but nothing is fitted there.
-    n_parameters = sum(w.size for name, w in result.weights.items() if "running" not in name)
-    seconds = result.compute_seconds
     held_out = result.split.validation
     only_weights = claim.spec["record"]["final_weights_only"]
     spec = Specification.from_mapping(claim.spec)
     measured = partial(measure, spec, result.weights, result.scaling, loaded.classes)
     return {
-        "weights": _shown_weights(result.weights, n_parameters),
-        "coefficients": _coefficients(claim, loaded.classes, result),
+        "weights": shown_weights(result.weights),
+        "coefficients": named_coefficients(claim, loaded.classes, result.weights, result.scaling),
         "standardization": _standardization(result.scaling),
         "classes": loaded.classes,
         "final_loss": finite(result.final_loss),
@@ -82,11 +79,7 @@ def describe_result(claim: Claim, loaded: Loaded, result: Result) -> dict[str, A
             "train": measured(result.split.train),
             "validation": None if held_out is None else measured(held_out),
         },
-        "diagnostics": {
-            "n_parameters": n_parameters,
-            "strategy": result.strategy,
-            "steps_per_second": result.n_steps / seconds if seconds > 0 else None,
-        },
+        "diagnostics": diagnose(claim, loaded, result),
         "fingerprint": fingerprint(claim, result),
         "progress": _last_progress(result),
     }
@@ -106,44 +99,10 @@ def thin(history: History) -> dict[str, Any]:
     }
 
 
-def _shown_weights(weights: Mapping[str, NDArray[Any]], n_parameters: int) -> Any:
-    if n_parameters > _MOST_SHOWN_WEIGHTS:
-        return None
-    return {name: array.tolist() for name, array in weights.items()}
-
-
 def _standardization(scaling: Scaling | None) -> dict[str, list[float]] | None:
     if scaling is None:
         return None
     return {"mean": scaling.mean.tolist(), "std": scaling.std.tolist()}
-
-
-def _coefficients(claim: Claim, classes: list[Label] | None, result: Result) -> Any:
-    """By feature's label, in the data's own units; by target or class first where there are many.
-
-    None of a model that has no one number for a feature.
-    """
-    weights: Mapping[str, NDArray[Any]] = result.weights
-    if "weight" not in weights:
-        return None
-    if result.scaling is not None:
-        weights = result.scaling.in_own_units(weights)
-    labels = encode(claim.spec["features"], claim.columns, claim.spec["model"]).labels
-    target = claim.spec["target"]
-    if claim.spec["loss"]["kind"] == "cross_entropy":
-        outputs = [str(label) for label in classes or ()]
-    elif isinstance(target, str):
-        return _named_row(labels, weights, 0)
-    else:
-        outputs = target
-    return {name: _named_row(labels, weights, i) for i, name in enumerate(outputs)}
-
-
-def _named_row(labels: list[str], weights: Mapping[str, NDArray[Any]], i: int) -> dict[str, float]:
-    named = dict(zip(labels, weights["weight"][i].tolist(), strict=True))
-    if "bias" not in weights:
-        return named
-    return {"intercept": float(weights["bias"][i]), **named}
 
 
 def progress_of(progress: Progress, elapsed_seconds: float) -> dict[str, Any]:
@@ -171,18 +130,4 @@ def _last_progress(result: Result) -> dict[str, Any]:
         "loss": finite(result.final_loss),
         "lr": float(history.lr[-1]) if len(history.lr) else None,
         "eta_seconds": 0.0,
-    }
-
-
-def describe_divergence(result: Result) -> dict[str, Any]:
-    """The error of a fit whose loss or weights left the finite numbers."""
-    return {
-        "code": "diverged",
-        "category": "user",
-        "message": (
-            f"the loss or a weight was no longer finite at step {result.failed_step}; "
-            "the weights are the last finite ones"
-        ),
-        "step": result.failed_step,
-        "hint": "lower optimizer.lr, or scale the features",
     }

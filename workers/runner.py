@@ -13,6 +13,7 @@ from service.context import Context
 from service.lifecycle import Claim
 from service.starts import START, START_STATE
 from workers import engine
+from workers.diagnosing import explain_divergence
 from workers.draining import draining
 from workers.engine import (
     Progress,
@@ -26,7 +27,8 @@ from workers.engine import (
 from workers.heartbeat import Heartbeat
 from workers.inputs import Loaded, opened_data
 from workers.metrics import RegressionMetrics
-from workers.recording import describe_divergence, describe_result, kept_arrays, progress_of
+from workers.peak_memory import forget_peak
+from workers.recording import describe_result, kept_arrays, progress_of
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +66,7 @@ def run_fit(context: Context, fit_id: str) -> None:
 
 def _compute(context: Context, claim: Claim) -> None:
     began = time.perf_counter()
+    forget_peak()
     spec = Specification.from_mapping(claim.spec)
     with opened_data(context, claim) as loaded:
         data_seconds = time.perf_counter() - began
@@ -139,7 +142,7 @@ def _record(
         status="cancelled" if cancelled else "failed" if diverged else "succeeded",
         stop_reason=stop_reason,
         result=body,
-        error=describe_divergence(result) if diverged else None,
+        error=explain_divergence(claim.spec, result, body["diagnostics"]) if diverged else None,
         artifacts=rows,
     )
     log.info("fit_ended" if done else "claim_lost", stop_reason=stop_reason)

@@ -1,6 +1,7 @@
 """The engine: fits models to arrays; it knows neither HTTP nor Celery nor SQL."""
 
 from workers.engine.data import Data, RowSource, Shape, blocks
+from workers.engine.diagnostics import LeastSquares, least_squares
 from workers.engine.dtypes import Weights
 from workers.engine.errors import EngineError, SpecificationError
 from workers.engine.evaluating import GradientCheck, check_gradients, loss_over
@@ -10,7 +11,7 @@ from workers.engine.predicting import answers, predict, probabilities
 from workers.engine.results import History, Progress, Result, Status, Trajectory
 from workers.engine.snapshot import Snapshot, Start
 from workers.engine.specification import Specification
-from workers.engine.standardize import Scaling
+from workers.engine.standardize import ScaledRows, Scaling
 from workers.engine.warming import warm_up
 
 __all__ = [
@@ -18,9 +19,11 @@ __all__ = [
     "EngineError",
     "GradientCheck",
     "History",
+    "LeastSquares",
     "Progress",
     "Result",
     "RowSource",
+    "ScaledRows",
     "Scaling",
     "Shape",
     "Snapshot",
@@ -36,6 +39,7 @@ __all__ = [
     "check_gradients",
     "fit",
     "is_streamed",
+    "least_squares",
     "loss_over",
     "predict",
     "probabilities",

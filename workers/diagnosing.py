@@ -1,0 +1,75 @@
+"""What a fit's row says of how it went, and of how it could have gone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from service.lifecycle import Claim
+from workers.coefficients import named_coefficients, shown_weights
+from workers.engine import Result, ScaledRows, Specification, least_squares
+from workers.inputs import Loaded
+from workers.measuring import finite
+from workers.peak_memory import peak_bytes
+
+
+def diagnose(claim: Claim, loaded: Loaded, result: Result) -> dict[str, Any]:
+    """The contract's diagnostics but for the seconds; those of the closed form where there is one.
+
+    A number that is infinite is None: the condition of a Hessian that is singular.
+    """
+    seconds = result.compute_seconds
+    # What a batch norm has seen is kept among the weights, but nothing is fitted there.
+    n_parameters = sum(w.size for name, w in result.weights.items() if "running" not in name)
+    return {
+        "n_parameters": n_parameters,
+        "strategy": result.strategy,
+        "steps_per_second": result.n_steps / seconds if seconds > 0 else None,
+        "peak_memory_bytes": peak_bytes(),
+        **_closed_form(claim, loaded, result),
+    }
+
+
+def _closed_form(claim: Claim, loaded: Loaded, result: Result) -> dict[str, Any]:
+    rows, scaling = result.split.train, result.scaling
+    spec = Specification.from_mapping(claim.spec)
+    scaled = rows if scaling is None else ScaledRows(rows, scaling)
+    found = least_squares(spec, scaled, result.weights)
+    if found is None:
+        return {}
+    return {
+        "closed_form": {
+            "weights": shown_weights(found.weights),
+            "coefficients": named_coefficients(claim, loaded.classes, found.weights, scaling),
+            "loss": found.loss,
+            "distance": found.distance,
+        },
+        "condition_number": finite(found.condition_number),
+        "max_stable_lr": found.max_stable_lr,
+        "best_constant_lr": found.best_constant_lr,
+        "steps_to_1e_6": found.steps_to_1e_6,
+    }
+
+
+def explain_divergence(
+    spec: Mapping[str, Any], result: Result, diagnostics: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The error of a fit whose loss or weights left the finite numbers, with what to do."""
+    return {
+        "code": "diverged",
+        "category": "user",
+        "message": (
+            f"the loss or a weight was no longer finite at step {result.failed_step}; "
+            "the weights are the last finite ones"
+        ),
+        "step": result.failed_step,
+        "hint": _hint(float(spec["optimizer"]["lr"]), diagnostics),
+    }
+
+
+def _hint(lr: float, diagnostics: Mapping[str, Any]) -> str:
+    stable, best = (diagnostics.get(name) for name in ("max_stable_lr", "best_constant_lr"))
+    if stable is None or best is None:
+        return "lower optimizer.lr, or scale the features (standardize)"
+    return (
+        f"plain gradient descent on these rows is stable below a learning rate of {stable:.6g} "
+        f"(max_stable_lr) and fastest at {best:.6g} (best_constant_lr); optimizer.lr is {lr:g}"
+    )
