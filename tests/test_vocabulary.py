@@ -1,6 +1,8 @@
 """The contract's kinds, the engine's tables and the README's lists name the same things."""
 
+import inspect
 import re
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import pytest
@@ -59,6 +61,30 @@ def test_one_list_of_activations_and_outputs() -> None:
     assert list(get_args(fields["activation"].annotation)) == list(ACTIVATIONS)
     assert listed("activations") == list(ACTIVATIONS)
     assert list(get_args(fields["output"].annotation)) == list(OUTPUTS)
+
+
+# How torch computes, and what JSON cannot say or a fit says otherwise.
+NOT_TAKEN = {
+    "params", "foreach", "capturable", "differentiable", "fused",
+    "optimizer", "last_epoch", "scale_fn", "scale_mode", "epochs", "steps_per_epoch",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("union", "table"), [(Optimizer, OPTIMIZERS), (Schedule, SCHEDULES)])
+def test_arguments_and_defaults_are_torchs(union: Any, table: Mapping[str, Any]) -> None:
+    for member in get_args(get_args(union)[0]):
+        fields = dict(member.model_fields)
+        (kind,) = get_args(fields.pop("kind").annotation)
+        fields.pop("interval", None)
+        parameters = inspect.signature(table[kind]).parameters
+
+        assert set(fields) == set(parameters) - NOT_TAKEN, kind
+        for name, field in fields.items():
+            default = parameters[name].default
+            if field.is_required():
+                assert default is inspect.Parameter.empty
+            else:
+                assert field.default == (list(default) if isinstance(default, tuple) else default)
 
 
 @pytest.mark.parametrize(

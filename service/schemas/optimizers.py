@@ -12,7 +12,13 @@ Betas = Annotated[list[Share], Field(min_length=2, max_length=2)]
 PositivePair = Annotated[list[Positive], Field(min_length=2, max_length=2)]
 
 
-class Sgd(Schema):
+class _Gradient(Schema):
+    """What every optimizer takes that follows one gradient; `maximize` climbs the loss instead."""
+
+    maximize: bool = False
+
+
+class Sgd(_Gradient):
     """torch.optim.SGD."""
 
     kind: Literal["sgd"] = "sgd"
@@ -32,7 +38,7 @@ class Sgd(Schema):
         return self
 
 
-class Adam(Schema):
+class Adam(_Gradient):
     """torch.optim.Adam."""
 
     kind: Literal["adam"]
@@ -41,9 +47,10 @@ class Adam(Schema):
     eps: NonNegative = 1e-8
     weight_decay: NonNegative = 0.0
     amsgrad: bool = False
+    decoupled_weight_decay: bool = False
 
 
-class AdamW(Schema):
+class AdamW(_Gradient):
     """torch.optim.AdamW."""
 
     kind: Literal["adamw"]
@@ -54,7 +61,7 @@ class AdamW(Schema):
     amsgrad: bool = False
 
 
-class Adamax(Schema):
+class Adamax(_Gradient):
     """torch.optim.Adamax."""
 
     kind: Literal["adamax"]
@@ -64,7 +71,7 @@ class Adamax(Schema):
     weight_decay: NonNegative = 0.0
 
 
-class NAdam(Schema):
+class NAdam(_Gradient):
     """torch.optim.NAdam."""
 
     kind: Literal["nadam"]
@@ -76,7 +83,7 @@ class NAdam(Schema):
     decoupled_weight_decay: bool = False
 
 
-class RAdam(Schema):
+class RAdam(_Gradient):
     """torch.optim.RAdam."""
 
     kind: Literal["radam"]
@@ -87,7 +94,7 @@ class RAdam(Schema):
     decoupled_weight_decay: bool = False
 
 
-class RmsProp(Schema):
+class RmsProp(_Gradient):
     """torch.optim.RMSprop."""
 
     kind: Literal["rmsprop"]
@@ -99,7 +106,7 @@ class RmsProp(Schema):
     centered: bool = False
 
 
-class Adagrad(Schema):
+class Adagrad(_Gradient):
     """torch.optim.Adagrad."""
 
     kind: Literal["adagrad"]
@@ -110,7 +117,7 @@ class Adagrad(Schema):
     eps: NonNegative = 1e-10
 
 
-class Adadelta(Schema):
+class Adadelta(_Gradient):
     """torch.optim.Adadelta."""
 
     kind: Literal["adadelta"]
@@ -120,7 +127,7 @@ class Adadelta(Schema):
     weight_decay: NonNegative = 0.0
 
 
-class Asgd(Schema):
+class Asgd(_Gradient):
     """torch.optim.ASGD."""
 
     kind: Literal["asgd"]
@@ -131,7 +138,7 @@ class Asgd(Schema):
     weight_decay: NonNegative = 0.0
 
 
-class Rprop(Schema):
+class Rprop(_Gradient):
     """torch.optim.Rprop."""
 
     kind: Literal["rprop"]

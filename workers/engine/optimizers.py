@@ -72,6 +72,11 @@ class Optimizer:
         return plain
 
     @property
+    def climbs(self) -> bool:
+        """Whether it goes up the loss."""
+        return bool(self.arguments.get("maximize", False))
+
+    @property
     def searches(self) -> bool:
         """Whether a step looks at the loss several times, as LBFGS does."""
         return self.kind == "lbfgs"

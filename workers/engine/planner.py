@@ -22,7 +22,7 @@ def _kernels_cover(spec: Specification) -> bool:
         spec.schedule, spec.clip_grad_norm, spec.tolerance, spec.validation, spec.early_stopping
     )  # fmt: skip
     plain = all(extra is None for extra in extras)
-    known = (type(spec.loss), spec.optimizer.kind) == (Mse, "sgd")
+    known = (type(spec.loss), spec.optimizer.kind) == (Mse, "sgd") and not spec.optimizer.climbs
     return plain and known and isinstance(spec.model, Linear) and not spec.penalty
 
 

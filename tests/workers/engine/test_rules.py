@@ -53,6 +53,7 @@ CHANGED: list[tuple[str, dict[str, Any]]] = [
     ("sgd", {"lr": 0.02, "momentum": 0.9, "dampening": 0.2, "weight_decay": 0.1}),
     ("sgd", {"lr": 0.02, "momentum": 0.9, "nesterov": True}),
     ("adam", {"lr": 0.1, "betas": [0.7, 0.95], "eps": 1e-3, "weight_decay": 0.1, "amsgrad": True}),
+    ("adam", {"lr": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True}),
     ("adamw", {"lr": 0.1, "weight_decay": 0.2, "amsgrad": True}),
     ("adamax", {"lr": 0.1, "weight_decay": 0.1}),
     ("nadam", {"lr": 0.1, "momentum_decay": 0.1, "weight_decay": 0.1}),
@@ -66,7 +67,10 @@ CHANGED: list[tuple[str, dict[str, Any]]] = [
     ("lbfgs", {"lr": 0.5, "max_iter": 4, "history_size": 3}),
     ("lbfgs", {"line_search_fn": "strong_wolfe", "max_iter": 3}),
 ]
-ARGUMENTS: list[tuple[str, dict[str, Any]]] = [(kind, {}) for kind in DEFAULTS] + CHANGED
+CLIMBING: list[tuple[str, dict[str, Any]]] = [
+    (kind, {"maximize": True, "lr": 1e-3}) for kind in DEFAULTS if kind != "lbfgs"
+]
+ARGUMENTS: list[tuple[str, dict[str, Any]]] = [(kind, {}) for kind in DEFAULTS] + CHANGED + CLIMBING
 
 SCHEDULED: list[tuple[str, Callable[..., Any], dict[str, Any]]] = [
     ("step", lr_scheduler.StepLR, {"step_size": 3, "gamma": 0.5}),
