@@ -1,6 +1,7 @@
 """Whether the parts of a request suit each other and the dataset's numbers."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from service.errors import Place
@@ -131,35 +132,67 @@ def _network_places(request: FitRequest, n_rows: int) -> list[Place]:
 
 def _target_places(request: FitRequest, columns: Columns) -> list[Place]:
     loss = loss_of(request)
-    if loss.kind in OF_CLASSES:
-        return _class_places(request, loss, columns)
+    places = _unsuited_targets(loss.kind, request, columns)
+    if not places:
+        return _class_weight_places(request, loss, columns)
+    advice = _suiting(request, columns)
+    return [replace(place, detail=f"{place.detail}; {advice}") for place in places]
+
+
+def _suiting(request: FitRequest, columns: Columns) -> str:
+    """The losses that do suit the target: the model's, or else other models' beside them."""
+    by_model = {
+        model: [kind for kind in kinds if not _unsuited_targets(kind, request, columns)]
+        for model, kinds in SUITABLE.items()
+    }
+    if of_model := by_model[request.model.kind]:
+        return f"these losses suit it: {', '.join(of_model)}"
+    others = [f"{model} ({', '.join(kinds)})" for model, kinds in by_model.items() if kinds]
+    if not others:
+        return "no loss suits it"
+    return (
+        f"no loss of a {request.model.kind} model suits it; these models' do: {', '.join(others)}"
+    )
+
+
+def _unsuited_targets(kind: str, request: FitRequest, columns: Columns) -> list[Place]:
+    """What of the target a loss of this kind cannot take."""
+    if kind in OF_CLASSES:
+        return _class_places(kind, request, columns)
     several = not isinstance(request.target, str)
     places = []
     for i, name in enumerate(request.targets):
         where = pointer("target", i) if several else "/target"
         if columns[name]["type"] != "number":
-            detail = f"{name!r} is a category, and {loss.kind} needs numbers"
+            detail = f"{name!r} is a category, and {kind} needs numbers"
             places.append(Place("not_numbers", detail, where))
-        elif loss.kind == "poisson" and columns[name]["min"] < 0:
+        elif kind == "poisson" and columns[name]["min"] < 0:
             detail = f"{name!r} has numbers below 0, and poisson counts"
             places.append(Place("negative_target", detail, where))
     return places
 
 
-def _class_places(request: FitRequest, loss: Loss, columns: Columns) -> list[Place]:
+def _class_places(kind: str, request: FitRequest, columns: Columns) -> list[Place]:
     if len(request.targets) > 1:
-        return [Place("several_targets", f"{loss.kind} takes one target of classes", "/target")]
+        return [Place("several_targets", f"{kind} takes one target of classes", "/target")]
     found = columns[request.targets[0]]["n_distinct"]
-    most = 2 if loss.kind in _OF_TWO_CLASSES else MOST_CLASSES
-    if not 2 <= found <= most:  # noqa: PLR2004
-        asked = "2 classes" if most == 2 else f"2 to {most} classes"  # noqa: PLR2004
-        detail = f"{loss.kind} needs {asked}; {request.targets[0]!r} has {found}"
-        return [Place("wrong_classes", detail, "/target")]
+    most = 2 if kind in _OF_TWO_CLASSES else MOST_CLASSES
+    if 2 <= found <= most:  # noqa: PLR2004
+        return []
+    asked = "2 classes" if most == 2 else f"2 to {most} classes"  # noqa: PLR2004
+    detail = f"{kind} needs {asked}; {request.targets[0]!r} has {found}"
+    return [Place("wrong_classes", detail, "/target")]
+
+
+def _class_weight_places(request: FitRequest, loss: Loss, columns: Columns) -> list[Place]:
     weight = loss.class_weight if isinstance(loss, CrossEntropyLoss) else None
-    if weight is not None and (len(weight) != found or not any(weight)):
-        detail = f"needs a weight for each of the {found} classes, not all 0"
-        return [Place("wrong_class_weight", detail, "/loss/class_weight")]
-    return []
+    if weight is None:
+        return []
+    found = columns[request.targets[0]]["n_distinct"]
+    if len(weight) == found and any(weight):
+        return []
+    detail = f"needs a weight for each of the {found} classes, not all 0"
+    return [Place("wrong_class_weight", detail, "/loss/class_weight")]
 
 
 def _schedule_places(request: FitRequest, n_moves: int) -> list[Place]:

@@ -1,5 +1,6 @@
 """What a request means on its dataset, and every way in which it means nothing."""
 
+import re
 from typing import Any
 
 import pytest
@@ -13,11 +14,12 @@ from service.tables.encoding import Feature, encode
 
 
 def number(name: str, **facts: Any) -> dict[str, Any]:
-    return {"name": name, "type": "number", "min": 0.0, "max": 1.0} | facts
+    return {"name": name, "type": "number", "min": 0.0, "max": 1.0, "n_distinct": 9} | facts
 
 
 def category(name: str, *texts: str) -> dict[str, Any]:
-    return {"name": name, "type": "category", "categories": list(texts)}
+    distinct = {"categories": list(texts), "n_distinct": len(texts)}
+    return {"name": name, "type": "category"} | distinct
 
 
 DATASET = {
@@ -318,3 +320,21 @@ def test_an_indicator_must_not_be_named_like_a_column() -> None:
 def test_the_schema_refuses(body: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         FitRequest.model_validate({"dataset": "ds_1", "target": "y", "steps": 5} | body)
+
+
+@pytest.mark.parametrize(
+    ("body", "advice"),
+    [
+        ({"target": "size"}, "no loss of a linear model suits it; these models' do: softmax"),
+        ({"target": "bit", "loss": {"kind": "cross_entropy"}}, "these do: mse, mae"),
+        ({"target": "colour"}, "these losses suit it: hinge"),
+        ({"model": {"kind": "mlp", "hidden": [4]}, "target": "size"}, "suit it: cross_entropy"),
+        ({"loss": {"kind": "hinge"}, "target": "x"}, "suit it: mse, mae, huber, smooth_l1"),
+        ({"model": {"kind": "logistic"}, "target": ["x", "y"]}, "do: linear (mse"),
+    ],
+)
+def test_a_loss_that_does_not_suit_is_refused_with_those_that_do(
+    body: dict[str, Any], advice: str
+) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(advice)):
+        spec_of(dataset=LABELLED, **body)
