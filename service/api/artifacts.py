@@ -39,13 +39,27 @@ def weights_npz(arrays: Arrays) -> bytes:
 
 
 def nested_json(arrays: Arrays, prefixes: tuple[str, ...]) -> bytes:
-    """Lists by name, those of `prefix.name` below `prefix`; null where nothing finite is."""
+    """Lists by name, those of `prefix.name` below `prefix`; null for what is not finite.
+
+    `not_finite` names the first such entry of each array; one that has no number at all is none.
+    """
     body: dict[str, Any] = {}
+    if places := _not_finite(arrays):
+        body["not_finite"] = places
     for name, array in arrays.items():
         above = next((prefix for prefix in prefixes if name.startswith(f"{prefix}.")), None)
         place = body if above is None else body.setdefault(above, {})
         place[name if above is None else name.removeprefix(f"{above}.")] = array.tolist()
     return orjson.dumps(body)
+
+
+def _not_finite(arrays: Arrays) -> dict[str, int]:
+    finite = {name: np.isfinite(array) for name, array in arrays.items()}
+    return {
+        name: int(np.argwhere(~found)[0, 0])
+        for name, found in finite.items()
+        if not found.all() and not np.isnan(arrays[name]).all()
+    }
 
 
 def history_json(arrays: Arrays) -> bytes:

@@ -161,7 +161,7 @@ class HistoryEpochs(Answer):
 
 
 class History(Answer):
-    """Every recorded step."""
+    """Every recorded step; `not_finite` names the first null of a list that has some."""
 
     step: list[int]
     epoch: list[int]
@@ -169,6 +169,7 @@ class History(Answer):
     lr: list[float | None]
     grad_norm: list[float | None]
     epochs: HistoryEpochs
+    not_finite: dict[str, int] | None = None
 
 
 class Weights(Answer):
@@ -189,6 +190,7 @@ class Trajectory(Answer):
 
     step: list[int]
     gradients: dict[str, Any] | None = None
+    not_finite: dict[str, int] | None = None
 
 
 class Health(Answer):

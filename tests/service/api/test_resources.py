@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 from service import lifecycle
 from service.api import waiting
 from service.api.app import create_app
+from service.api.artifacts import history_json
 from service.artifacts import store_arrays
 from service.context import Context
 from service.schemas.answers import (
@@ -170,6 +171,21 @@ def test_artifacts_keep_every_digit_in_every_format(http: FlaskClient, context: 
     assert {name: array.tolist() for name, array in tensors.items()} == expected
     assert {name: arrays[name].tolist() for name in arrays} == expected
     assert tensors["weight"].dtype == arrays["weight"].dtype == np.float32
+
+
+def test_numbers_that_json_lacks_are_null_with_the_first_place_named() -> None:
+    arrays = {
+        "step": np.arange(3),
+        "grad_norm": np.array([1.0, np.inf, np.nan]),
+        "epochs.train_loss": np.array([1.0, 2.0]),
+        "epochs.validation_loss": np.array([np.nan, np.nan]),
+    }
+
+    told = json.loads(history_json(arrays))
+
+    assert told["grad_norm"] == [1.0, None, None]
+    assert told["not_finite"] == {"grad_norm": 1}
+    assert told["epochs"]["validation_loss"] == [None, None]
 
 
 def test_the_trajectory_says_the_same_in_every_format(http: FlaskClient, context: Context) -> None:
