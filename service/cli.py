@@ -17,7 +17,7 @@ from rich.console import Console
 from service import launcher
 from service.database import migrate as migrate_database
 from service.errors import ThalwegError
-from service.queue import ERRANDS, FITS_CPU
+from service.queue import LONG_QUEUES, QUICK_QUEUES
 from service.settings import Settings
 from service.telemetry import configure_logging
 
@@ -35,8 +35,8 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-# One long fit must not keep every picture waiting, on a single core either.
 _DEFAULT_CONCURRENCY = max(2, available_cores())
+_ALL_QUEUES = ",".join((*LONG_QUEUES, *QUICK_QUEUES))
 
 
 @app.command()
@@ -46,7 +46,7 @@ def serve(
     data_dir: DataDir = None,
     workers: Concurrency = _DEFAULT_CONCURRENCY,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM: redis, a worker and the API, each started again if it dies."""
+    """Serve until Ctrl-C or SIGTERM: redis, workers and the API, each started again if it dies."""
     with _reasons():
         settings = _settings(data_dir)
         configure_logging(settings)
@@ -55,7 +55,7 @@ def serve(
 
 @app.command()
 def worker(
-    queues: Annotated[str, typer.Option(help="Comma-separated.")] = f"{FITS_CPU},{ERRANDS}",
+    queues: Annotated[str, typer.Option(help="Comma-separated.")] = _ALL_QUEUES,
     concurrency: Concurrency = _DEFAULT_CONCURRENCY,
 ) -> None:
     """Run a worker on the redis, database and store of the environment; SIGTERM drains it."""

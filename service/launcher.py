@@ -1,4 +1,4 @@
-"""`thalweg serve`: redis, a worker and the API as the children of one process."""
+"""`thalweg serve`: redis, two workers and the API as the children of one process."""
 
 import http.client
 import os
@@ -18,14 +18,15 @@ from service.data_lock import hold
 from service.database import migrate
 from service.errors import StartFailed
 from service.listener import open_listener, url_of
-from service.queue import ERRANDS, FITS_CPU, forget_workers, ready_workers
+from service.queue import LONG_QUEUES, QUICK_QUEUES, forget_workers, ready_workers
 from service.settings import Settings
 from service.supervisor import Part, StopRequested, Supervisor
 
 log = structlog.get_logger(__name__)
 
 # Together below the 30 s within which a stop is promised.
-_API_STOP_SECONDS = 10.0
+_API_STOP_SECONDS = 9.0
+_QUICK_WORKER_STOP_SECONDS = 3.0
 _WORKER_STOP_SECONDS = 12.0
 _REDIS_STOP_SECONDS = 4.0
 # A cold numba cache and a slow disk take this long; a large append-only file does as well.
@@ -110,9 +111,10 @@ def _start(
     migrate(settings)
     # Together, because each takes seconds to import what it needs.
     supervisor.start(_worker(settings, concurrency))
+    supervisor.start(_quick_worker(settings))
     supervisor.start(_api(listener))
-    supervisor.await_ready("worker")
-    supervisor.await_ready("API")
+    for name in ("worker", "quick worker", "API"):
+        supervisor.await_ready(name)
 
 
 def _redis(settings: Settings) -> Part:
@@ -128,10 +130,21 @@ def _redis(settings: Settings) -> Part:
 def _worker(settings: Settings, concurrency: int) -> Part:
     return Part(
         name="worker",
-        command=worker_command(f"{FITS_CPU},{ERRANDS}", concurrency),
+        command=worker_command(",".join(LONG_QUEUES), concurrency),
         is_ready=lambda: ready_workers(settings) > 0,
         ready_seconds=_READY_SECONDS,
         stop_seconds=_WORKER_STOP_SECONDS,
+    )
+
+
+def _quick_worker(settings: Settings) -> Part:
+    """Another one, so that no long fit stands before a picture or a prediction."""
+    return Part(
+        name="quick worker",
+        command=worker_command(",".join(QUICK_QUEUES), 1),
+        is_ready=lambda: ready_workers(settings) > 1,
+        ready_seconds=_READY_SECONDS,
+        stop_seconds=_QUICK_WORKER_STOP_SECONDS,
     )
 
 

@@ -11,6 +11,9 @@ from service.settings import Settings
 
 FITS_CPU = "fits.cpu"
 ERRANDS = "errands"
+# What a worker of long work takes, and what one that is always soon free again does.
+LONG_QUEUES = (FITS_CPU,)
+QUICK_QUEUES = (ERRANDS,)
 RUN_FIT = "thalweg.run_fit"
 RUN_ERRAND = "thalweg.run_errand"
 

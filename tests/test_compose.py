@@ -15,6 +15,7 @@ from gunicorn.app.wsgiapp import WSGIApplication
 
 from service.cli import app
 from service.launcher import api_command
+from service.queue import LONG_QUEUES, QUICK_QUEUES
 from service.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -53,8 +54,10 @@ def check_gunicorn(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_parts_are_these() -> None:
-    assert SERVICES.keys() == {"api", "worker", "migrate", "postgres", "redis"}
-    assert {"api", "worker", "migrate"} == OURS
+    assert SERVICES.keys() == {
+        "api", "worker", "quick-worker", "migrate", "postgres", "redis",
+    }  # fmt: skip
+    assert {"api", "worker", "quick-worker", "migrate"} == OURS
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
@@ -77,9 +80,16 @@ def test_the_images_set_no_other_variables(package: str) -> None:
     assert names <= OTHER_PROGRAMS_VARIABLES
 
 
-@pytest.mark.parametrize("name", ["worker", "migrate"])
+@pytest.mark.parametrize("name", ["worker", "quick-worker", "migrate"])
 def test_commands_are_the_command_lines(name: str) -> None:
     check_thalweg(SERVICES[name]["command"])
+
+
+def test_the_workers_take_every_queue_between_them() -> None:
+    words = [SERVICES[name]["command"] for name in ("worker", "quick-worker")]
+    taken = [command[command.index("--queues") + 1].split(",") for command in words]
+
+    assert taken == [list(LONG_QUEUES), list(QUICK_QUEUES)]
 
 
 def test_the_api_is_the_launchers_command(monkeypatch: pytest.MonkeyPatch) -> None:
