@@ -206,6 +206,22 @@ def test_pictures_are_drawn_and_kept(
     assert again.content == first.content
 
 
+def test_no_long_fit_stands_before_a_picture(client: httpx.Client, notebook: str) -> None:
+    # given an ended fit, and more long ones than the workers can compute at once
+    url = fit(client, notebook)["plots"]["loss"]
+    endless = spec(notebook, steps=5_000_000, strategy="reference")
+    long = [client.post("/v1/fits", json=endless).json()["urls"] for _ in range(9)]
+
+    # when its picture is asked for
+    picture = client.get(url, params={"width": 801})
+
+    # then it comes
+    for urls in long:
+        client.post(urls["cancel"])
+    assert picture.status_code == 200
+    assert picture.content.startswith(b"\x89PNG")
+
+
 def test_a_plot_that_does_not_suit_is_told_with_those_that_do(client: httpx.Client) -> None:
     dataset = {"columns": {"a": [1, 2, 4], "b": [2, 1, 3], "y": [1, 2, 3]}}
     body = fit(client, dataset, init={"kind": "zeros"})  # type: ignore[arg-type]
