@@ -18,6 +18,7 @@ from service.api import (
     plots,
     predictions,
     problems,
+    rehearsals,
 )
 from service.api.openapi import operation_of
 from service.api.queries import NoParameters, parameters
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 _PARTS = (
     datasets,
     fits,
+    rehearsals,
     artifacts,
     plots,
     predictions,
