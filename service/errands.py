@@ -24,6 +24,7 @@ def run_errand(context: Context, kind: str, arguments: Mapping[str, Any]) -> dic
     try:
         context.queue.errand({"ticket": ticket, "kind": kind, "arguments": dict(arguments)})
         told = context.events.first(ticket, seconds=_DONE_WITHIN_SECONDS)
+        context.events.forget(ticket)
     except BROKER_ERRORS as error:
         raise Unavailable("redis does not answer, so that no worker can be asked") from error
     if told is None:

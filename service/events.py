@@ -54,6 +54,10 @@ class Events:
         _, fields = entries[0]
         return fields[b"type"].decode(), orjson.loads(fields[b"data"])
 
+    def forget(self, subject: str) -> None:
+        """Drop the subject's stream: nobody reads it any more."""
+        self.client.delete(_key(subject))
+
     def _read(self, subject: str, *, after: str, seconds: float) -> list[_Entry]:
         # redis reads a block of 0 as "for ever".
         block_milliseconds = max(1, int(seconds * 1000))

@@ -1,6 +1,7 @@
 """The gradient of a loss at given weights, beside a central-difference check."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from service.context import Context
@@ -16,9 +17,16 @@ from service.suitability import n_outputs
 from service.tables.encoding import encode
 from service.weight_shapes import count_parameters, weight_shapes
 
-# Each parameter costs two losses, and a loss about as much as rows times parameters.
 _MOST_PARAMETERS = 10_000
-_MOST_WORK = 5_000_000_000
+# Each parameter costs two losses. What a loss costs was measured on one core: so much, and so
+# much for each row, and for each row's each parameter.
+_LOSS_SECONDS = 1e-4
+_ROW_SECONDS = 1e-8
+_PRODUCT_SECONDS = 3e-10
+_MOST_SECONDS = 10.0
+# As float64; a loss takes some times as much.
+_MOST_BYTES = 2**28
+_NUMBER_BYTES = 8
 _INIT = "/init/weights"
 
 
@@ -42,8 +50,16 @@ def check_gradients(context: Context, request: GradientRequest, owner: str) -> d
 def _resolved(
     context: Context, request: GradientRequest, dataset: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The spec of one step from the weights."""
-    fit = FitRequest(
+    try:
+        return resolve(_as_fit(request), dataset, context.settings)
+    except InvalidInput as error:
+        places = [_moved(place, request) for place in error.places]
+        raise InvalidInput(error.detail, places=places) from None
+
+
+def _as_fit(request: GradientRequest) -> FitRequest:
+    """The fit of one step from the weights."""
+    return FitRequest(
         dataset="",
         features=request.features,
         target=request.target,
@@ -55,18 +71,18 @@ def _resolved(
         dtype="float64",
         steps=1,
     )
-    try:
-        return resolve(fit, dataset, context.settings)
-    except InvalidInput as error:
-        raise InvalidInput(error.detail, places=[*map(_moved, error.places)]) from None
 
 
-def _moved(place: Place) -> Place:
-    """A fit's initial weights are the request's weights."""
+def _moved(place: Place, request: GradientRequest) -> Place:
+    """A fit's initial weights are the request's weights, and its batch is all of the rows."""
     where = place.pointer or ""
-    if not where.startswith(_INIT):
-        return place
-    return Place(place.code, place.detail, "/weights" + where.removeprefix(_INIT))
+    if where.startswith(_INIT):
+        return replace(place, pointer="/weights" + where.removeprefix(_INIT))
+    return replace(place, pointer=_rows_pointer(request)) if where == "/batch_size" else place
+
+
+def _rows_pointer(request: GradientRequest) -> str:
+    return "/dataset" if request.rows is None else "/rows"
 
 
 def _refuse_rows(rows: Sequence[int] | None, n_rows: int) -> None:
@@ -86,14 +102,21 @@ def _refuse_work(
     n_rows: int,
 ) -> None:
     n_features = len(encode(spec["features"], columns, spec["model"]))
-    fit = FitRequest(dataset="", target=request.target, model=request.model, loss=request.loss,
-                     steps=1)  # fmt: skip
-    by_name = {column["name"]: column for column in columns}
-    shapes = weight_shapes(request.model, n_features, n_outputs(fit, by_name))
-    n_parameters = count_parameters(shapes)
+    n_parameters = _n_parameters(request, n_features, columns)
     if n_parameters > _MOST_PARAMETERS:
         detail = f"{n_parameters} parameters are too many to vary one by one ({_MOST_PARAMETERS})"
         raise InvalidInput(detail, places=[Place("too_many_parameters", detail, "/model")])
-    if n_parameters**2 * n_rows > _MOST_WORK:
-        detail = f"{n_rows} rows are too many for {n_parameters} parameters; name some by rows"
-        raise InvalidInput(detail, places=[Place("too_many_rows", detail, "/rows")])
+    row_seconds = _ROW_SECONDS + _PRODUCT_SECONDS * n_parameters
+    seconds = 2 * n_parameters * (_LOSS_SECONDS + row_seconds * n_rows)
+    if seconds > _MOST_SECONDS or n_rows * n_features * _NUMBER_BYTES > _MOST_BYTES:
+        detail = f"{n_rows} rows are too many for {n_parameters} parameters; name fewer in rows"
+        place = Place("too_many_rows", detail, _rows_pointer(request))
+        raise InvalidInput(detail, places=[place])
+
+
+def _n_parameters(
+    request: GradientRequest, n_features: int, columns: Sequence[Mapping[str, Any]]
+) -> int:
+    by_name = {column["name"]: column for column in columns}
+    shapes = weight_shapes(request.model, n_features, n_outputs(_as_fit(request), by_name))
+    return count_parameters(shapes)

@@ -1,28 +1,42 @@
 """Tables that an errand needs and nobody keeps."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from service.context import Context
 from service.datasets import About, find_named_row, read_inline, read_table
+from service.errors import Place
 from service.ids import new_id
 from service.pointers import pointer
 from service.retention import ERRANDS
 from service.schemas.datasets import DatasetRequest
 from service.tables.ingest import Missing
+from service.tables.inline import point
 from service.tables.pieces import Piece
+
+
+def _as_it_is(place: Place) -> Place:
+    """An uploaded table's rows and columns are what its client knows."""
+    return place
 
 
 @dataclass(frozen=True)
 class PassingTable:
-    """Where the table is, what it looks like, and under which keys its errand may put more."""
+    """Where the table is, what it looks like, and under which keys its errand may put more.
+
+    `place_of` turns a place in the table into one in what the client sent. `on_the_spot`: its
+    columns were named for this request alone, so that an unknown name is a mistake.
+    """
 
     row: Mapping[str, Any]
     storage_key: str
     prefix: str
+    place_of: Callable[[Place], Place] = _as_it_is
+    on_the_spot: bool = False
 
     @property
     def columns(self) -> list[dict[str, Any]]:
@@ -38,7 +52,11 @@ class PassingTable:
 
 @contextmanager
 def passing_dataset(
-    context: Context, given: str | DatasetRequest, owner: str, *above: str
+    context: Context,
+    given: str | DatasetRequest,
+    owner: str,
+    *above: str,
+    missing: Missing = "refuse",
 ) -> Iterator[PassingTable]:
     """A dataset that is there, or one that the body holds, until the block's end.
 
@@ -46,13 +64,14 @@ def passing_dataset(
     """
     with _room(context) as prefix:
         if isinstance(given, str):
-            row = find_named_row(context, given, owner, pointer(*above))
-            yield PassingTable(row, row["storage_key"], prefix)
+            where = pointer(*above)
+            row = find_named_row(context, given, owner, where)
+            yield PassingTable(row, row["storage_key"], prefix, partial(replace, pointer=where))
             return
         with context.storage.scratch() as scratch:
-            new = read_inline(context, given, owner, scratch, above=above)
+            new = read_inline(context, given, owner, scratch, above=above, missing=missing)
             key = _put(context, prefix, new.path)
-        yield PassingTable(new.row, key, prefix)
+        yield PassingTable(new.row, key, prefix, partial(point, given, above))
 
 
 @contextmanager

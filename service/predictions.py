@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,53 @@ from service.errands import run_errand
 from service.errors import Conflict, InvalidInput, InvalidTable, Place
 from service.fits import find_row
 from service.passing_tables import PassingTable, passing_dataset
-from service.pointers import pointer
+from service.required_columns import refuse_unsuitable
 from service.schemas.datasets import DatasetRequest
 from service.schemas.rows import EvaluationRequest, PredictionRequest
-from service.suitability import missing_places
+from service.suitability import has_usable_weights
+from service.tables.ingest import Missing
 from service.tables.stored import StoredTable
 from service.tables.writers import WRITERS
 
 _JSON = "application/json"
 # The forms in which predictions go out, the first one where the client does not care.
 PREDICTION_TYPES = (_JSON, *(name for name in WRITERS if name != _JSON))
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A fit that has weights: its row, and its dataset's columns by name."""
+
+    row: Mapping[str, Any]
+    columns: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def features(self) -> list[str]:
+        """The columns that predictions need."""
+        features: list[str] = self.row["spec"]["features"]
+        return features
+
+    @property
+    def targets(self) -> list[str]:
+        """The target columns."""
+        target = self.row["spec"]["target"]
+        return [target] if isinstance(target, str) else target
+
+    @property
+    def sample_weight(self) -> str | None:
+        """The column by which rows count, if any."""
+        weight: str | None = self.row["spec"]["sample_weight"]
+        return weight
+
+
+def find_fitted(context: Context, fit_id: str, owner: str) -> FittedModel:
+    """The fit; raises NotFound, Gone, and Conflict where it has no weights."""
+    row = find_row(context, fit_id, owner)
+    if row["result"] is None:
+        raise Conflict(f"the fit {fit_id} has no weights: it is {row['status']}")
+    with context.database.read() as connection:
+        columns = dataset_queries.find_columns(connection, row["dataset_id"])
+    return FittedModel(row, {column["name"]: column for column in columns})
 
 
 @dataclass(frozen=True)
@@ -41,7 +78,8 @@ class Predictions:
             yield from writer(table)
 
     def _json(self, table: StoredTable) -> Iterator[bytes]:
-        yield b'{"predictions":' + b"".join(_rows(table, table.names[: self.n_targets]))
+        yield b'{"predictions":'
+        yield from _rows(table, table.names[: self.n_targets])
         if self.classes is not None:
             yield b',"classes":' + orjson.dumps(self.classes)
         likely = table.names[self.n_targets :]
@@ -63,20 +101,23 @@ def _rows(table: StoredTable, names: tuple[str, ...], *, nested: bool = False) -
 
 @contextmanager
 def requested_rows(
-    context: Context, request: PredictionRequest, owner: str
-) -> Iterator[tuple[PassingTable, str]]:
-    """The request's table, and the pointer to it; raises InvalidTable, NotFound and Gone."""
+    context: Context, request: PredictionRequest, owner: str, missing: Missing
+) -> Iterator[PassingTable]:
+    """The request's table, until the block's end; raises InvalidTable, NotFound and Gone."""
     with ExitStack() as stack:
         if request.dataset is not None:
-            dataset = passing_dataset(context, request.dataset, owner, "dataset")
-            yield stack.enter_context(dataset), "/dataset"
+            yield stack.enter_context(
+                passing_dataset(context, request.dataset, owner, "dataset", missing=missing)
+            )
             return
-        table = DatasetRequest(columns=request.features, rows=request.rows)
+        given = DatasetRequest(columns=request.features, rows=request.rows)
         try:
-            passing = stack.enter_context(passing_dataset(context, table, owner))
+            table = stack.enter_context(passing_dataset(context, given, owner, missing=missing))
         except InvalidTable as error:
             raise InvalidTable(error.detail, places=[*map(_renamed, error.places)]) from None
-        yield passing, "/rows" if request.features is None else "/features"
+        yield replace(
+            table, place_of=lambda place: _renamed(table.place_of(place)), on_the_spot=True
+        )
 
 
 def _renamed(place: Place) -> Place:
@@ -84,70 +125,40 @@ def _renamed(place: Place) -> Place:
     where = place.pointer or ""
     if not where.startswith("/columns"):
         return place
-    return Place(place.code, place.detail, "/features" + where.removeprefix("/columns"))
+    return replace(place, pointer="/features" + where.removeprefix("/columns"))
 
 
 @contextmanager
-def predicted(
-    context: Context, fit_id: str, owner: str, table: PassingTable, where: str | None
-) -> Iterator[Predictions]:
+def predicted(context: Context, model: FittedModel, table: PassingTable) -> Iterator[Predictions]:
     """The model's predictions for the table's rows, until the block's end.
 
-    `where` points to the table in a JSON body. Raises NotFound, Gone, Conflict before the fit's
-    end, InvalidInput where the table lacks something, and what `run_errand` raises.
+    Raises InvalidInput where the table lacks something, and what `run_errand` raises.
     """
-    row, columns = _fitted(context, fit_id, owner)
-    spec = row["spec"]
-    places = missing_places(spec["features"], columns, table.columns, where)
-    if where in ("/features", "/rows"):
-        places += _unknown_places(spec, table, where)
-    _refuse(places)
+    refuse_unsuitable(context, table, model.features, model.columns)
     to = f"{table.prefix}/predictions.arrow"
-    told = run_errand(context, "predict", {"fit_id": fit_id, "table": table.storage_key, "to": to})
+    arguments = {"fit_id": model.row["id"], "table": table.storage_key, "to": to}
+    told = run_errand(context, "predict", arguments)
     with context.storage.local(to) as path:
         yield Predictions(path, told["classes"], told["n_targets"])
-
-
-def _unknown_places(spec: Mapping[str, Any], table: PassingTable, where: str) -> list[Place]:
-    """A misspelt feature must not pass for one that is not needed."""
-    targets = spec["target"] if isinstance(spec["target"], list) else [spec["target"]]
-    known = {*spec["features"], *targets, spec["sample_weight"]}
-    names = [column["name"] for column in table.columns]
-    inside = (where[1:],) if where == "/features" else (where[1:], 0)
-    return [
-        Place("unknown_feature", f"the fit has no feature {name!r}", pointer(*inside, name))
-        for name in names
-        if name not in known
-    ]
 
 
 def evaluate(
     context: Context, fit_id: str, request: EvaluationRequest, owner: str
 ) -> dict[str, Any]:
     """The metrics and the loss on the request's dataset; raises as `predicted` does."""
-    row, columns = _fitted(context, fit_id, owner)
-    spec = row["spec"]
-    targets = spec["target"] if isinstance(spec["target"], list) else [spec["target"]]
-    weight = [] if spec["sample_weight"] is None else [spec["sample_weight"]]
+    model = find_fitted(context, fit_id, owner)
+    weight = [] if model.sample_weight is None else [model.sample_weight]
     with passing_dataset(context, request.dataset, owner, "dataset") as table:
-        used = [*spec["features"], *targets, *weight]
-        _refuse(missing_places(used, columns, table.columns, "/dataset"))
+        used = [*model.features, *model.targets, *weight]
+        refuse_unsuitable(context, table, used, model.columns)
+        _refuse_weights(table, model.sample_weight)
         arguments = {"fit_id": fit_id, "table": table.storage_key, "n_rows": table.n_rows}
         return run_errand(context, "evaluate", arguments)
 
 
-def _fitted(
-    context: Context, fit_id: str, owner: str
-) -> tuple[Mapping[str, Any], dict[str, Mapping[str, Any]]]:
-    """The fit's row, and its dataset's columns by name."""
-    row = find_row(context, fit_id, owner)
-    if row["result"] is None:
-        raise Conflict(f"the fit {fit_id} has no weights: it is {row['status']}")
-    with context.database.read() as connection:
-        columns = dataset_queries.find_columns(connection, row["dataset_id"])
-    return row, {column["name"]: column for column in columns}
-
-
-def _refuse(places: list[Place]) -> None:
-    if places:
-        raise InvalidInput(places[0].detail, places=places)
+def _refuse_weights(table: PassingTable, name: str | None) -> None:
+    for column in table.columns:
+        if column["name"] == name and not has_usable_weights(column):
+            detail = f"the weights in {name!r} are 0 or more, and not all 0"
+            place = Place("unusable_weights", detail, column=name)
+            raise InvalidInput(detail, places=[table.place_of(place)])

@@ -15,6 +15,7 @@ from service.schemas.models import Mlp, PolynomialModel
 from service.settings import Settings
 from service.suitability import (
     Columns,
+    has_usable_weights,
     loss_of,
     missing_places,
     n_outputs,
@@ -113,7 +114,7 @@ def _sample_weight_places(request: FitRequest, columns: Columns) -> list[Place]:
     if column["type"] != "number":
         detail = f"{request.sample_weight!r} is a category; a weight is a number"
         return [Place("not_numbers", detail, "/sample_weight")]
-    if column["min"] < 0 or column["max"] == 0:
+    if not has_usable_weights(column):
         detail = "weights are 0 or more, and not all 0"
         return [Place("unusable_weights", detail, "/sample_weight")]
     return []

@@ -1,36 +1,22 @@
-"""Taking a fit in: look up what it names, resolve it, queue it, wake a worker."""
+"""Taking a fit in: prepare it, queue it, wake a worker."""
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from service.context import Context
 from service.database import Connection
 from service.database import datasets as dataset_queries
 from service.database import fits as queries
-from service.datasets import add, find_named_row, read_inline
+from service.datasets import add
 from service.digests import spec_digest
 from service.errors import Gone, Place, QueueFull
 from service.ids import new_id
-from service.origin import Origin
+from service.preparation import Prepared, prepared
 from service.representation import fit_body
-from service.resolution import resolve
-from service.schemas.fits import FitRequest, ValidationDataset
-from service.schemas.inits import FitInit
-from service.starts import find_origin, store_origin
+from service.schemas.fits import FitRequest
+from service.starts import store_origin
 from service.waking import wake
-
-
-@dataclass(frozen=True)
-class Submission:
-    """A request, who sent it, and what it names beside its dataset."""
-
-    request: FitRequest
-    owner: str
-    traceparent: str | None
-    validation: Mapping[str, Any] | None
-    origin: Origin | None
 
 
 def submit(
@@ -41,112 +27,65 @@ def submit(
     With `reuse` an earlier fit of the same spec on the same numbers, if there is one. Raises
     InvalidInput; NotFound or Gone for what the request names; QueueFull.
     """
-    submission = Submission(
-        request, owner, traceparent,
-        validation=_validation_row(context, request, owner),
-        origin=_origin(context, request, owner),
-    )  # fmt: skip
-    take_in = _on_stored if isinstance(request.dataset, str) else _on_inline
-    row = take_in(context, submission)
+    with prepared(context, request, owner) as ready:
+        row = _queue(context, ready, traceparent)
     if row["status"] == "queued":
         wake(context, [row["id"]])
     return fit_body(row)
 
 
-def _validation_row(context: Context, request: FitRequest, owner: str) -> Mapping[str, Any] | None:
-    if not isinstance(request.validation, ValidationDataset):
-        return None
-    return find_named_row(context, request.validation.dataset, owner, "/validation/dataset")
-
-
-def _origin(context: Context, request: FitRequest, owner: str) -> Origin | None:
-    if not isinstance(request.init, FitInit):
-        return None
-    return find_origin(context, request.init, owner)
-
-
-def _on_stored(context: Context, submission: Submission) -> Mapping[str, Any]:
-    """The row of a fit on the dataset that the request names, with the dataset's facts."""
-    dataset_id = str(submission.request.dataset)
-    dataset = find_named_row(context, dataset_id, submission.owner, "/dataset")
-    row = _row(context, submission, dataset)
-    known = _known(context, submission, row, dataset)
+def _queue(context: Context, ready: Prepared, traceparent: str | None) -> Mapping[str, Any]:
+    """The new fit's row with its dataset's facts, or that of an earlier one to be reused."""
+    row = _row(ready, traceparent)
+    known = _known(context, ready, row)
     if known is not None:
         return known
-    artifacts = _artifacts(context, submission, row)
-    with context.database.write() as connection:
-        _hold(connection, dataset_id, "/dataset")
-        _insert(context, connection, row, artifacts)
-    return _with_facts(row, dataset)
+    artifacts = [] if ready.origin is None else store_origin(context, ready.origin, row["id"])
+    if ready.new is not None:
+        add(
+            context, ready.new, also=lambda connection: _insert(context, connection, row, artifacts)
+        )
+    else:
+        with context.database.write() as connection:
+            _hold(connection, row["dataset_id"], "/dataset")
+            _insert(context, connection, row, artifacts)
+    return {**row, "digest": ready.dataset["digest"], "n_rows": ready.dataset["n_rows"]}
 
 
-def _on_inline(context: Context, submission: Submission) -> Mapping[str, Any]:
-    """The row of a fit together with the dataset that the request holds."""
-    request = submission.request
-    if isinstance(request.dataset, str):
-        raise TypeError("the request names a dataset")
-    with context.storage.scratch() as scratch:
-        new = read_inline(context, request.dataset, submission.owner, scratch, above=("dataset",))
-        row = _row(context, submission, new.row)
-        known = _known(context, submission, row, new.row)
-        if known is not None:
-            return known
-        artifacts = _artifacts(context, submission, row)
-        add(context, new, also=lambda connection: _insert(context, connection, row, artifacts))
-    return _with_facts(row, new.row)
-
-
-def _with_facts(row: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
-    return {**row, "digest": dataset["digest"], "n_rows": dataset["n_rows"]}
-
-
-def _row(context: Context, submission: Submission, dataset: Mapping[str, Any]) -> dict[str, Any]:
-    request, validation = submission.request, submission.validation
-    spec = resolve(
-        request, dataset, context.settings, validation=validation, origin=submission.origin
-    )
+def _row(ready: Prepared, traceparent: str | None) -> dict[str, Any]:
     now = time.time()
     return {
         "id": new_id("fit"),
-        "owner": submission.owner,
+        "owner": ready.owner,
         "status": "queued",
-        "dataset_id": dataset["id"],
-        "validation_dataset_id": None if validation is None else validation["id"],
-        "spec": spec,
-        "spec_digest": spec_digest(spec),
+        "dataset_id": ready.dataset["id"],
+        "validation_dataset_id": None if ready.validation is None else ready.validation["id"],
+        "spec": ready.spec,
+        "spec_digest": spec_digest(ready.spec),
         "created_at": now,
         "expires_at": None,
         "attempt": 1,
         "fence": 0,
         "woken_at": now,
-        "traceparent": submission.traceparent,
-        "tags": request.tags,
-        "metadata": request.metadata,
+        "traceparent": traceparent,
+        "tags": ready.request.tags,
+        "metadata": ready.request.metadata,
     }
 
 
-def _known(
-    context: Context, submission: Submission, row: Mapping[str, Any], dataset: Mapping[str, Any]
-) -> Mapping[str, Any] | None:
+def _known(context: Context, ready: Prepared, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """An earlier fit that had these numbers, where the request would reuse it."""
-    if not submission.request.reuse:
+    if not ready.request.reuse:
         return None
     with context.database.read() as connection:
         found = queries.find_same(
             connection,
-            submission.owner,
+            ready.owner,
             spec_digest=row["spec_digest"],
-            dataset_digest=dataset["digest"],
+            dataset_digest=ready.dataset["digest"],
             now=time.time(),
         )
     return None if found is None else found._asdict()
-
-
-def _artifacts(
-    context: Context, submission: Submission, row: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    origin = submission.origin
-    return [] if origin is None else store_origin(context, origin, row["id"])
 
 
 def _hold(connection: Connection, dataset_id: str, pointer: str) -> None:

@@ -78,31 +78,41 @@ def _validation_places(request: FitRequest) -> list[Place]:
 
 
 def missing_places(
-    names: Sequence[str], columns: Columns, others: Sequence[Mapping[str, Any]], where: str | None
+    names: Sequence[str], columns: Columns, others: Sequence[Mapping[str, Any]], where: str
 ) -> list[Place]:
-    """What another table, of these summaries, lacks of the columns that a fit uses.
+    """What another dataset, of these summaries, lacks of the columns that a fit uses.
 
-    `where` points to that table; None for an uploaded one.
+    `where` points to that dataset.
     """
     there = {column["name"]: column for column in others}
     return [
-        Place("unsuitable_table", detail, where, column=None if where else name)
+        Place("unsuitable_table", detail, where)
         for name in names
-        if (detail := _difference(columns[name], there.get(name))) is not None
+        if (detail := difference(columns[name], there.get(name))) is not None
     ]
 
 
-def _difference(column: Mapping[str, Any], other: Mapping[str, Any] | None) -> str | None:
-    """Why the other dataset's column cannot stand for this one."""
+def difference(column: Mapping[str, Any], other: Mapping[str, Any] | None) -> str | None:
+    """Why another table's column cannot stand for this one of the fit's dataset."""
     name = column["name"]
     if other is None:
         return f"the column {name!r} is missing"
     if other["type"] != column["type"]:
         return f"{name!r} is a {other['type']} here, and a {column['type']} in the fit's dataset"
-    unknown = sorted({*other.get("categories", ())} - {*column.get("categories", ())})
+    unknown = unknown_texts(column, other)
     if unknown:
         return f"{name!r} has {unknown[0]!r}, which the fit's dataset has not"
     return None
+
+
+def unknown_texts(column: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The other category's texts, sorted, that this one has not."""
+    return sorted({*other.get("categories", ())} - {*column.get("categories", ())})
+
+
+def has_usable_weights(column: Mapping[str, Any]) -> bool:
+    """Whether a column's numbers can weigh rows: none below 0, and not all 0."""
+    return bool(column["min"] >= 0 and column["max"] > 0)
 
 
 def _loss_places(request: FitRequest) -> list[Place]:

@@ -7,7 +7,8 @@ import numpy as np
 
 from service.context import Context
 from workers import engine
-from workers.engine import Data, Specification
+from workers.engine import Data, RowSource, Specification
+from workers.engine.splitting import Subset
 from workers.inputs import Columns, opened_rows
 from workers.measuring import finite
 
@@ -26,7 +27,7 @@ def check_gradients(
     `spec` is resolved, with the weights as its init; `columns` are the table's summaries.
     """
     with opened_rows(context, Columns.of(spec, columns), table, n_rows) as source:
-        data = _taken(source.read(0, n_rows), rows)
+        data = source.read(0, n_rows) if rows is None else _taken(source, rows)
     asked = Specification.from_mapping(spec)
     weights = asked.init.weights(asked.model, data.shape, asked.dtype, 0)
     found = engine.check_gradients(asked, weights, data)
@@ -38,9 +39,9 @@ def check_gradients(
     }
 
 
-def _taken(data: Data, rows: Sequence[int] | None) -> Data:
-    if rows is None:
-        return data
-    kept = np.array(rows)
-    weight = None if data.weight is None else data.weight[kept]
-    return Data(data.x[kept], data.y[kept], weight, data.n_classes)
+def _taken(source: RowSource, rows: Sequence[int]) -> Data:
+    """The rows in this order, each as often as it is named; of a large table no others."""
+    wanted, places = np.unique(rows, return_inverse=True)
+    data = Subset(source, wanted).read(0, len(wanted))
+    weight = None if data.weight is None else data.weight[places]
+    return Data(data.x[places], data.y[places], weight, data.n_classes)

@@ -20,6 +20,7 @@ from workers.engine import Data, RowSource, Shape, SpecificationError, is_stream
 
 _KEPT_TABLES = 16
 _LARGEST_KEPT_BYTES = 16 * 1024**2
+_LARGEST_WHOLE = 2**53
 
 _tables: OrderedDict[str, pa.RecordBatch] = OrderedDict()
 
@@ -199,10 +200,12 @@ def _distinct(blocks: Iterable[pa.RecordBatch], name: str) -> list[Label]:
         # 0 and -0 are one class.
         cells = pc.unique(block.column(name)).to_pylist()
         found.update(cell + 0.0 if isinstance(cell, float) else cell for cell in cells)
-    return [
-        int(cell) if isinstance(cell, float) and cell.is_integer() else cell
-        for cell in sorted(found)
-    ]
+    return [int(cell) if _is_whole(cell) else cell for cell in sorted(found)]
+
+
+def _is_whole(cell: Any) -> bool:
+    """Larger numbers than these are whole for want of digits, and too large for many readers."""
+    return isinstance(cell, float) and cell.is_integer() and abs(cell) <= _LARGEST_WHOLE
 
 
 def _load(context: Context, storage_key: str, names: Sequence[str]) -> pa.RecordBatch:

@@ -11,7 +11,6 @@ import pyarrow as pa
 from service.context import Context
 from service.tables.stored import StoredTable
 from workers.engine import answers, loss_over, probabilities
-from workers.engine.standardize import ScaledRows
 from workers.fitted import Fitted
 from workers.inputs import opened_rows
 from workers.measuring import finite, measure
@@ -68,6 +67,5 @@ def evaluate(context: Context, *, fit_id: str, table: str, n_rows: int) -> dict[
     columns = replace(fitted.columns, at="/dataset")
     with opened_rows(context, columns, table, n_rows) as rows, np.errstate(all="ignore"):
         metrics = measure(fitted.spec, fitted.weights, fitted.scaling, fitted.classes, rows)
-        scaled = rows if fitted.scaling is None else ScaledRows(rows, fitted.scaling)
-        loss = loss_over(fitted.spec, fitted.weights, scaled)
+        loss = loss_over(fitted.spec, fitted.weights, rows, fitted.scaling)
     return {"metrics": metrics, "loss": finite(loss)}

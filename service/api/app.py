@@ -8,7 +8,18 @@ import structlog
 from flask import Flask, Response, current_app, g, request
 from ulid import ULID
 
-from service.api import artifacts, datasets, documentation, fits, operations, plots, problems
+from service.api import (
+    artifacts,
+    datasets,
+    documentation,
+    fits,
+    gradients,
+    operations,
+    plots,
+    predictions,
+    problems,
+    rehearsals,
+)
 from service.api.openapi import operation_of
 from service.api.queries import NoParameters, parameters
 from service.context import open_context
@@ -17,6 +28,17 @@ from service.telemetry import configure_logging
 
 log = structlog.get_logger(__name__)
 
+_PARTS = (
+    datasets,
+    fits,
+    rehearsals,
+    artifacts,
+    plots,
+    predictions,
+    gradients,
+    operations,
+    documentation,
+)
 _SANE_REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}")
 
 
@@ -34,7 +56,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.before_request(_refuse_parameters)
     app.after_request(_end)
     problems.install(app)
-    for part in (datasets, fits, artifacts, plots, operations, documentation):
+    for part in _PARTS:
         app.register_blueprint(part.blueprint)
     return app
 

@@ -1,4 +1,4 @@
-"""`/v1/fits/{id}/weights.*`, `history.*`, `trajectory.*`: arrays in the reader's format."""
+"""`/v1/fits/{id}/weights.*`, `history.*`, `trajectory.*`, `reproduce.py`: what a fit leaves."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from service.api.openapi import Content, Operation, operation
 from service.api.requests import context, owner
 from service.api.responses import artifact
 from service.artifacts import Arrays
-from service.exports import onnx_file
+from service.exports import onnx_file, reproduction
 from service.fits import read_artifact
 from service.schemas.answers import History, Trajectory, Weights
 
@@ -24,6 +24,7 @@ blueprint = Blueprint("artifacts", __name__, url_prefix="/v1/fits/<fit_id>")
 
 _STEP_COLUMNS = ("step", "epoch", "loss", "lr", "grad_norm")
 _BINARY = "application/octet-stream"
+_SCRIPT = "text/x-python"
 
 
 def weights_json(arrays: Arrays) -> bytes:
@@ -165,6 +166,23 @@ def get_history(fit_id: str, form: str) -> Response:
 def get_trajectory(fit_id: str, form: str) -> Response:
     """The trajectory in one format."""
     return _send(fit_id, "trajectory", form, *TRAJECTORY[form])
+
+
+@blueprint.get("/reproduce.py")
+@operation(
+    Operation(
+        "getReproduction",
+        "artifacts",
+        "A plain PyTorch script that makes the same weights of the dataset's CSV",
+        answers={200: (Content(_SCRIPT),), 206: (), 304: ()},
+        headers={200: ("ETag",)},
+        problems=(404, 410, 416, 422),
+    )
+)
+def get_reproduction(fit_id: str) -> Response:
+    """The script of one fit."""
+    content = reproduction(context(), fit_id, owner()).encode()
+    return artifact(content, f"{_SCRIPT}; charset=utf-8", "reproduce.py")
 
 
 def _send(

@@ -16,3 +16,10 @@ FIT = {
     "init": {"weights": {"weight": [[-3]], "bias": [-2]}},
     "dtype": "float64",
 }
+PREDICTION = {"features": {"x": [-1, 0.5]}}
+EVALUATION = {"dataset": {"columns": DATASET_COLUMNS["columns"]}}
+GRADIENT = {
+    "dataset": {"columns": DATASET_COLUMNS["columns"]},
+    "target": "y",
+    "weights": {"weight": [[-3]], "bias": [-2]},
+}

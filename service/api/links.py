@@ -6,6 +6,7 @@ from flask import request
 
 from service.api.requests import context
 from service.plots import plot_kinds
+from service.reproduction import obstacle
 
 _FORMATS = {
     "weights": ("json", "safetensors", "npz", "onnx"),
@@ -44,8 +45,11 @@ def _artifacts(fit: dict[str, Any], url: str) -> dict[str, Any]:
     record = fit["spec"]["record"]
     kept = {"weights": fit["fingerprint"] is not None, "history": fit["loss_history"] is not None}
     kept["trajectory"] = kept["history"] and (record["weights"] or record["gradients"])
-    return {
+    links: dict[str, Any] = {
         name: {form: f"{url}/{name}.{form}" for form in _FORMATS[name]}
         for name, is_there in kept.items()
         if is_there
     }
+    if kept["weights"] and obstacle(fit["spec"]) is None:
+        links["reproduce"] = f"{url}/reproduce.py"
+    return links

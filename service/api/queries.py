@@ -42,10 +42,9 @@ class NoParameters(Schema):
     """None at all."""
 
 
-class UploadParameters(Schema):
+class ReadParameters(Schema):
     """How an uploaded table is read."""
 
-    name: Name | None = Field(default=None, description="The dataset's name.")
     delimiter: Annotated[str, StringConstraints(pattern=r"^[!-~ \t]$")] = Field(
         default=",", description="CSV: the one character between fields."
     )
@@ -53,6 +52,16 @@ class UploadParameters(Schema):
         default=True,
         description="CSV: whether the first row names the columns; else they are `0`, `1`, ….",
     )
+    missing: Literal["refuse", "drop"] = Field(
+        default="refuse",
+        description="What becomes of rows with a missing or non-finite value.",
+    )
+
+
+class UploadParameters(ReadParameters):
+    """How an uploaded table is read and kept."""
+
+    name: Name | None = Field(default=None, description="The dataset's name.")
     missing: Literal["refuse", "drop"] = Field(
         default="refuse",
         description="What becomes of rows with a missing or non-finite value; "

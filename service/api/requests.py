@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from service.api.bodies import Body
 from service.api.validation import parse_json
 from service.context import Context
-from service.errors import InvalidInput, Place, UnsupportedMediaType
+from service.errors import InvalidInput, NotAcceptable, Place, UnsupportedMediaType
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -39,6 +39,19 @@ def json_body(model: type[Model]) -> Model:
     """The JSON body as the model."""
     refuse_other_types("application/json")
     return parse_json(model, Body(context().settings.max_json_bytes).read_all())
+
+
+def preferred(*media_types: str) -> str:
+    """The one that the client likes best, the first where it does not care.
+
+    Raises NotAcceptable where it likes none.
+    """
+    if not request.accept_mimetypes:
+        return media_types[0]
+    best = request.accept_mimetypes.best_match(media_types)
+    if best is None:
+        raise NotAcceptable(f"the answer comes as {', '.join(media_types)}")
+    return best
 
 
 def query_arguments(of: Request) -> dict[str, str]:

@@ -37,14 +37,20 @@ def artifact(content: bytes, media_type: str, file_name: str) -> Response:
 
 def streamed(pieces: Iterator[bytes], media_type: str, file_name: str, tag: str) -> Response:
     """Bytes that never change, sent as they are made; one form of several."""
-    # The first piece is made here, so that what fails at once has an answer of its own.
-    first = next(pieces, b"")
-    answer = Response(_resume(first, pieces), content_type=media_type)
+    answer = one_of_several(pieces, media_type)
     answer.set_etag(tag)
     answer.headers["Cache-Control"] = "private, max-age=31536000, immutable"
     answer.headers["Content-Disposition"] = f'attachment; filename="{file_name}"'
-    answer.vary.add("Accept")
     answer.make_conditional(request)
+    return answer
+
+
+def one_of_several(pieces: Iterator[bytes], media_type: str) -> Response:
+    """Bytes that are sent as they are made; the form is the one that `Accept` named."""
+    # The first piece is made here, so that what fails at once has an answer of its own.
+    first = next(pieces, b"")
+    answer = Response(_resume(first, pieces), content_type=media_type)
+    answer.vary.add("Accept")
     return answer
 
 

@@ -9,7 +9,7 @@ from service.reproduction import model, objective, rule, table, training
 from service.reproduction.recipe import Recipe
 from service.reproduction.wording import page
 
-__all__ = ["NotReproducible", "script"]
+__all__ = ["NotReproducible", "obstacle", "script"]
 
 _DOCSTRING = '''"""Trains a model from the start in plain PyTorch, and prints its weights as JSON.
 
@@ -43,10 +43,27 @@ def script(
     itself: its time was over, it diverged, or it was `cancelled`, whose best weights are not
     restored. Raises NotReproducible where the spec needs another dataset or another fit.
     """
-    _refuse_what_comes_from_elsewhere(spec)
+    found = obstacle(spec)
+    if found is not None:
+        raise NotReproducible(found)
     recipe = Recipe(spec, columns, digest, n_rows, n_steps, cancelled)
     tight = replace(recipe, data_lines=1)
     return page(_DOCSTRING, _sections(recipe), _sections(tight))
+
+
+def obstacle(spec: Mapping[str, Any]) -> str | None:
+    """What of a resolved spec comes from elsewhere, where no script can have it; else None."""
+    if "fit" in spec["init"]:
+        return (
+            "the fit starts from another fit's weights, which a script has not; "
+            "ask for the other fit's script, or start from `init.weights`"
+        )
+    if "dataset" in (spec["validation"] or {}):
+        return (
+            "the fit is validated by another dataset, and a script reads one CSV; "
+            "hold a fraction of the rows out instead"
+        )
+    return None
 
 
 def _sections(recipe: Recipe) -> list[list[str]]:
@@ -68,19 +85,6 @@ def _sections(recipe: Recipe) -> list[list[str]]:
         ],
         training.ending(recipe),
     ]
-
-
-def _refuse_what_comes_from_elsewhere(spec: Mapping[str, Any]) -> None:
-    if "fit" in spec["init"]:
-        raise NotReproducible(
-            "the fit starts from another fit's weights, which a script has not; "
-            "ask for the other fit's script, or start from `init.weights`"
-        )
-    if "dataset" in (spec["validation"] or {}):
-        raise NotReproducible(
-            "the fit is validated by another dataset, and a script reads one CSV; "
-            "hold a fraction of the rows out instead"
-        )
 
 
 def _torch_settings(recipe: Recipe) -> list[str]:

@@ -94,6 +94,18 @@ class Metrics(Answer):
     validation: dict[str, float | list[list[int]] | None] | None
 
 
+class Artifacts(Answer):
+    """Where what a fit has kept is, by format; what it has not kept is missing.
+
+    `reproduce` is a script that makes the same weights of the dataset's CSV.
+    """
+
+    weights: dict[str, Url] | None = None
+    history: dict[str, Url] | None = None
+    trajectory: dict[str, Url] | None = None
+    reproduce: Url | None = None
+
+
 class FitError(Answer):
     """Why a fit failed; of category `user` where the spec is to be mended."""
 
@@ -125,7 +137,7 @@ class Fit(Answer):
     loss_history: LossHistory | None
     metrics: Metrics | None
     plots: dict[str, Url]
-    artifacts: dict[str, dict[str, Url]]
+    artifacts: Artifacts
     diagnostics: dict[str, Any] | None
     fingerprint: dict[str, Any] | None
     error: FitError | None
@@ -191,6 +203,49 @@ class Trajectory(Answer):
     step: list[int]
     gradients: dict[str, Any] | None = None
     not_finite: dict[str, int] | None = None
+
+
+class Predictions(Answer):
+    """What the model says of each row: a number, a list of them where there are several targets,
+    or a class.
+
+    `probabilities` has a row a sample, a number for each of `classes`; a hinge has none.
+    """
+
+    predictions: list[float | str | list[float | None] | None] = Field(examples=[[1.1194, 3.0599]])
+    classes: list[float | str] | None = None
+    probabilities: list[list[float | None]] | None = None
+
+
+class Evaluation(Answer):
+    """How good the model is on a dataset: metrics of the data alone, the loss with the penalty."""
+
+    metrics: dict[str, float | list[list[int]] | None]
+    loss: float | None
+
+
+class GradientCheck(Answer):
+    """A loss at given weights, its gradient, and the central differences beside it.
+
+    `max_relative_error` is the largest |a − b| / max(|a|, |b|, 10⁻⁴·max(1, |loss|)).
+    """
+
+    loss: float | None
+    gradients: dict[str, Any]
+    numerical: dict[str, Any]
+    max_relative_error: float | None
+
+
+class ValidFit(Answer):
+    """A fit that was not queued: its resolved spec, and about what it would take.
+
+    In `spec`, a dataset that the body holds is described by its digest, rows and columns.
+    """
+
+    spec: dict[str, Any]
+    n_parameters: int
+    memory_bytes: int
+    seconds: float
 
 
 class Health(Answer):

@@ -23,7 +23,7 @@ _FORMS = ("features", "rows", "dataset")
 class PredictionRequest(Schema):
     """Rows to predict for: a list a feature, an object a row, or a dataset.
 
-    Beside the features there may be the columns of the target and the weight; they are not read.
+    Beside the features there may be other columns of the fit's dataset; they are not read.
     """
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [f]} for f in _FORMS]})

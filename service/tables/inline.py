@@ -51,11 +51,12 @@ def pointing(request: DatasetRequest, *above: str) -> Iterator[None]:
     try:
         yield
     except InvalidTable as error:
-        places = [_point(request, above, place) for place in error.places]
+        places = [point(request, above, place) for place in error.places]
         raise InvalidTable(error.detail, places=places) from None
 
 
-def _point(request: DatasetRequest, above: tuple[str, ...], place: Place) -> Place:
+def point(request: DatasetRequest, above: tuple[str, ...], place: Place) -> Place:
+    """A place in the table, with the pointer to it in the body."""
     row = () if place.row is None else (place.row,)
     column = () if place.column is None else (place.column,)
     if request.columns is not None:

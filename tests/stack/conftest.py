@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.stack.given import TRAINING
+
 READY = "Thalweg serves on "
 
 
@@ -54,3 +56,11 @@ def client(service_url: str) -> Iterator[httpx.Client]:
     """An HTTP client of the shared service."""
     with httpx.Client(base_url=service_url, timeout=60) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def training(client: httpx.Client) -> str:
+    """The id of a dataset of every kind of column."""
+    answer = client.post("/v1/datasets", json={"columns": TRAINING})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])

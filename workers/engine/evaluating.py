@@ -9,11 +9,20 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from workers.engine.data import Data, RowSource, Shape, blocks
-from workers.engine.dtypes import Weights, torch_dtype
+from workers.engine.batches import cut_batches
+from workers.engine.data import Data, RowSource, Shape
+from workers.engine.dtypes import Weights
+from workers.engine.fitting import STRATEGIES
+from workers.engine.models import Model
+from workers.engine.networks import Mlp
 from workers.engine.objective import Objective
+from workers.engine.planner import choose_strategy
 from workers.engine.rows import Part, tensors
+from workers.engine.snapshot import Start
 from workers.engine.specification import Specification
+from workers.engine.splitting import Split
+from workers.engine.standardize import Scaling, scaled
+from workers.engine.threads import threads_for, torch_threads
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -32,15 +41,24 @@ class GradientCheck:
     max_relative_error: float
 
 
-@torch.no_grad()
-def loss_over(spec: Specification, weights: Arrays, rows: RowSource) -> float:
+def loss_over(
+    spec: Specification, weights: Arrays, rows: RowSource, scaling: Scaling | None = None
+) -> float:
     """The mean loss, the penalty included, over all rows: as `final_loss` is of training rows.
 
-    In the fit's dtype, without dropout; `rows` have their features scaled already.
+    `rows` have their features in their own units, `weights` belong to the scaled ones. The fit's
+    own strategy sums it, so that over a fit's training rows it is `final_loss` to the bit.
     """
-    model = _model(spec, weights, rows.shape)
-    parts = (tensors(block, spec.dtype) for _, block in blocks(rows))
-    return Objective(model.eval(), spec.loss, spec.penalty).mean(parts)
+    own = Split(rows if scaling is None else scaled(Split(rows), scaling).train)
+    in_memory = isinstance(rows, Data)
+    # What a fit of few rows was forced to may not be there for more of them than memory holds.
+    asked = spec if in_memory else replace(spec, strategy="auto")
+    strategy = choose_strategy(asked, rows.shape, in_memory=in_memory)
+    # No step is made; but the rows may be too few for the fit's own batches.
+    idle = replace(spec, epochs=None, steps=1, drop_last=False)
+    start = Start({name: np.asarray(array) for name, array in weights.items()})
+    batches = cut_batches(idle, rows.shape.n_rows)
+    return STRATEGIES[strategy](idle, own, batches, start).final_loss()
 
 
 def check_gradients(spec: Specification, weights: Arrays, data: Data) -> GradientCheck:
@@ -49,29 +67,33 @@ def check_gradients(spec: Specification, weights: Arrays, data: Data) -> Gradien
     A batch norm takes the batch's own mean and variance, as it does in training; dropout is
     nobody's gradient, and is left out.
     """
-    exact = replace(spec, dtype="float64")
-    model = _model(exact, weights, data.shape)
-    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm1d)):
-        # What the many evaluations below see must not be kept.
-        norm.track_running_stats = False
-    objective = Objective(model, exact.loss, exact.penalty)
+    model = _training_model(spec.model, weights, data.shape)
+    objective = Objective(model, spec.loss, spec.penalty)
     rows = tensors(data, "float64")
-    loss = objective.mean(_once(rows))
     parameters = dict(model.named_parameters())
-    gradients = {n: p.grad.numpy().copy() for n, p in parameters.items() if p.grad is not None}
-    numerical: Weights = {}
-    with torch.no_grad():
-        numerical |= {n: _differences(p, objective, rows) for n, p in parameters.items()}
-    error = max(_relative(gradients[n], numerical[n], loss) for n in gradients)
-    return GradientCheck(loss, gradients, numerical, error)
+    n_weights = sum(p.numel() for p in parameters.values() if p.ndim > 1)
+    with torch_threads(threads_for(len(data.x) * n_weights)):
+        loss = objective.mean(_once(rows))
+        gradients = {n: p.grad.numpy().copy() for n, p in parameters.items() if p.grad is not None}
+        numerical: Weights = {}
+        with torch.no_grad():
+            numerical |= {n: _differences(p, objective, rows) for n, p in parameters.items()}
+    errors = [_relative(gradients[n], numerical[n], loss) for n in gradients]
+    return GradientCheck(loss, gradients, numerical, float(np.max(errors)))
 
 
-def _model(spec: Specification, weights: Arrays, shape: Shape) -> nn.Module:
-    model = spec.model.module(shape, torch_dtype(spec.dtype))
-    state = {n: torch.tensor(w, dtype=torch_dtype(spec.dtype)) for n, w in weights.items()}
+def _training_model(model: Model, weights: Arrays, shape: Shape) -> nn.Module:
+    """The model in float64 as a step trains it, but that nothing is drawn or kept."""
+    if isinstance(model, Mlp):
+        model = replace(model, dropout=0.0)
+    module = model.module(shape, torch.float64)
+    state = {n: torch.tensor(w, dtype=torch.float64) for n, w in weights.items()}
     # A batch norm's count of batches is no weight.
-    model.load_state_dict(state, strict="norms.0.bias" not in state)
-    return model
+    module.load_state_dict(state, strict="norms.0.bias" not in state)
+    for norm in (part for part in module.modules() if isinstance(part, nn.BatchNorm1d)):
+        # What many evaluations in a row see must not be kept.
+        norm.track_running_stats = False
+    return module
 
 
 def _once(rows: Part) -> Iterator[Part]:

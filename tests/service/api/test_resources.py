@@ -141,6 +141,7 @@ def test_an_ended_fit_has_its_links(http: FlaskClient, context: Context) -> None
     assert ended["artifacts"] == {
         "weights": {f: f"{url}/weights.{f}" for f in ("json", "safetensors", "npz", "onnx")},
         "history": {f: f"{url}/history.{f}" for f in ("json", "csv", "parquet")},
+        "reproduce": f"{url}/reproduce.py",
     }
 
 

@@ -1,0 +1,219 @@
+"""What a fit would take, roughly.
+
+The seconds are of steps times work, with constants that were measured on one core of a small
+machine: within a factor of five for common fits. A search of LBFGS, an early stop and a
+tolerance end when they end: of those the estimate is of all that was asked for.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from service.resolution import n_training_rows, n_updates, steps_an_epoch
+from service.schemas.fits import FitRequest, Validation
+from service.schemas.models import Mlp
+from service.suitability import loss_of, n_outputs
+from service.tables.encoding import encode
+from service.weight_shapes import Shapes, count_parameters, weight_shapes
+
+_DTYPE_BYTES = {"float32": 4, "float64": 8}
+_NUMBER_BYTES = 8
+# Larger data are read in windows of so many bytes, of which a few are there at a time.
+_MOST_BYTES_IN_MEMORY = 2**30
+_WINDOW_BYTES = 3 * 128 * 1024**2
+_READ_SECONDS_A_BYTE = 4e-9
+_HISTORY_COLUMNS = 5
+_EPOCH_COLUMNS = 3
+
+# Loading, measuring and recording: of any fit, of each row, of passes over all rows' products,
+# and of each entry of a trajectory.
+_FIXED_SECONDS = 0.004
+_ROW_SECONDS = 5e-8
+_PASSES = 3
+_KEPT_SECONDS = 2e-5
+# The compiled loops: of a step, of a product, and of an epoch's shuffle.
+_COMPILED_STEP_SECONDS = 4e-7
+_COMPILED_PRODUCT_SECONDS = 6e-10
+_SHUFFLE_SECONDS = 3e-5
+_SHUFFLED_ROW_SECONDS = 1e-8
+# The plain loop: of a step, of its optimizer's rule and of each hidden layer, with a batch norm or
+# dropout of more; then of a row, of a hidden unit's number and of a product, which is the cheaper
+# the wider the layers are; and of each parameter's update.
+_STEP_SECONDS = 1.2e-4
+_RULE_SECONDS = 5e-5
+_LAYER_SECONDS = 8e-5
+_EXTRA_SECONDS = 5e-5
+_PLAIN_ROW_SECONDS = 8e-9
+_UNIT_SECONDS = 5e-9
+_NARROW_PRODUCT_SECONDS = 6e-10
+_WIDE_PRODUCT_SECONDS = 1e-10
+_UPDATE_SECONDS = 7e-9
+# A pass without gradients costs about this much of a step.
+_EVALUATION_SHARE = 0.3
+
+# The numbers that torch's optimizers keep for each parameter, by kind.
+STATE_NUMBERS: Mapping[str, Callable[[Mapping[str, Any]], int]] = {
+    "sgd": lambda given: int(given["momentum"] > 0),
+    "adam": lambda given: 2 + given["amsgrad"],
+    "adamw": lambda given: 2 + given["amsgrad"],
+    "adamax": lambda given: 2,
+    "nadam": lambda given: 2,
+    "radam": lambda given: 2,
+    "rmsprop": lambda given: 1 + (given["momentum"] > 0) + given["centered"],
+    "adagrad": lambda given: 1,
+    "adadelta": lambda given: 2,
+    "asgd": lambda given: 1,
+    "rprop": lambda given: 2,
+    # Two vectors a remembered iteration, and the direction, the last gradient, a copy of each.
+    "lbfgs": lambda given: 2 * given["history_size"] + 4,
+}
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """What the estimates follow from; `row_numbers` are features, targets and weight."""
+
+    n_rows: int
+    n_held_out: int
+    row_numbers: int
+    batch_rows: int
+    n_steps: int
+    n_epochs: int
+    n_parameters: int
+    n_products: int
+    n_hidden: int
+    n_units: int
+
+    @property
+    def is_streamed(self) -> bool:
+        return self.n_rows * self.row_numbers * _NUMBER_BYTES > _MOST_BYTES_IN_MEMORY
+
+
+def estimate(
+    request: FitRequest,
+    spec: Mapping[str, Any],
+    dataset: Mapping[str, Any],
+    n_held_out: int | None,
+) -> dict[str, Any]:
+    """`n_parameters`, `memory_bytes` beside a worker's own, `seconds` without waiting for one.
+
+    `spec` is the request, resolved; `dataset` its dataset's row, `n_held_out` the rows of another
+    dataset that the request validates by.
+    """
+    sizes = _sizes(request, spec, dataset, n_held_out)
+    return {
+        "n_parameters": sizes.n_parameters,
+        "memory_bytes": _memory_bytes(sizes, spec),
+        "seconds": min(_seconds(sizes, request), request.limits.max_seconds),
+    }
+
+
+def _sizes(
+    request: FitRequest,
+    spec: Mapping[str, Any],
+    dataset: Mapping[str, Any],
+    n_held_out: int | None,
+) -> _Sizes:
+    n_features = len(encode(spec["features"], dataset["columns"], spec["model"]))
+    columns = {column["name"]: column for column in dataset["columns"]}
+    shapes = weight_shapes(request.model, n_features, n_outputs(request, columns))
+    n_rows = n_training_rows(dataset["n_rows"], request.validation)
+    if isinstance(request.validation, Validation):
+        n_held_out = dataset["n_rows"] - n_rows
+    n_steps = n_updates(request, n_rows)
+    hidden = request.model.hidden if isinstance(request.model, Mlp) else []
+    return _Sizes(
+        n_rows=n_rows,
+        n_held_out=n_held_out or 0,
+        row_numbers=n_features + len(request.targets) + (request.sample_weight is not None),
+        batch_rows=min(request.batch_size or n_rows, n_rows),
+        n_steps=n_steps,
+        n_epochs=math.ceil(n_steps / steps_an_epoch(n_rows, request.batch_size, request.drop_last)),
+        n_parameters=count_parameters(shapes),
+        n_products=_n_products(shapes),
+        n_hidden=len(hidden),
+        n_units=sum(hidden),
+    )
+
+
+def _n_products(shapes: Shapes) -> int:
+    """The multiplications of a row's forward pass."""
+    return sum(math.prod(shape) for shape in shapes.values() if len(shape) > 1)
+
+
+def _memory_bytes(sizes: _Sizes, spec: Mapping[str, Any]) -> int:
+    """The data, in the fit's dtype beside what was read, and all that is kept in that dtype."""
+    dtype_bytes = _DTYPE_BYTES[spec["dtype"]]
+    rows = (sizes.n_rows + sizes.n_held_out) * sizes.row_numbers * (dtype_bytes + _NUMBER_BYTES)
+    if sizes.is_streamed:
+        rows = _WINDOW_BYTES
+    record, optimizer = spec["record"], spec["optimizer"]
+    n_kept = math.ceil(sizes.n_steps / record["every"])
+    history = _HISTORY_COLUMNS * n_kept + _EPOCH_COLUMNS * sizes.n_epochs
+    of_parameters = 2 + STATE_NUMBERS[optimizer["kind"]](optimizer)
+    of_parameters += (record["weights"] + record["gradients"]) * n_kept
+    units = 2 * sizes.batch_rows * sizes.n_units
+    in_dtype = of_parameters * sizes.n_parameters + units
+    return int(rows + in_dtype * dtype_bytes + history * _NUMBER_BYTES)
+
+
+def _seconds(sizes: _Sizes, request: FitRequest) -> float:
+    if sizes.is_streamed or not _is_compiled(request):
+        seconds = sizes.n_steps * _plain_step_seconds(sizes, request, sizes.batch_rows)
+    else:
+        products = sizes.batch_rows * sizes.n_products
+        seconds = sizes.n_steps * (_COMPILED_STEP_SECONDS + _COMPILED_PRODUCT_SECONDS * products)
+    return seconds + _seconds_an_epoch(sizes, request) * sizes.n_epochs + _once(sizes, request)
+
+
+def _once(sizes: _Sizes, request: FitRequest) -> float:
+    """What comes before the first step and after the last one, and for what is kept between."""
+    row = _ROW_SECONDS + _PASSES * _product_seconds(sizes) * sizes.n_products
+    kept = request.record.weights + request.record.gradients
+    n_kept = sizes.n_steps / request.record.every
+    return _FIXED_SECONDS + sizes.n_rows * row + kept * n_kept * _KEPT_SECONDS
+
+
+def _seconds_an_epoch(sizes: _Sizes, request: FitRequest) -> float:
+    """The shuffle, the reading of what memory does not hold, and the held-out rows' loss."""
+    seconds = 0.0
+    shuffled = request.shuffle and sizes.batch_rows < sizes.n_rows
+    if shuffled:
+        seconds += _SHUFFLE_SECONDS + _SHUFFLED_ROW_SECONDS * sizes.n_rows
+    if sizes.is_streamed:
+        n_bytes = sizes.n_rows * sizes.row_numbers * _NUMBER_BYTES
+        # A shuffle is written to the disk and read again.
+        seconds += _READ_SECONDS_A_BYTE * n_bytes * (1 + 2 * shuffled)
+    if sizes.n_held_out:
+        seconds += _EVALUATION_SHARE * _plain_step_seconds(sizes, request, sizes.n_held_out)
+    return seconds
+
+
+def _product_seconds(sizes: _Sizes) -> float:
+    return _WIDE_PRODUCT_SECONDS if sizes.n_hidden else _NARROW_PRODUCT_SECONDS
+
+
+def _is_compiled(request: FitRequest) -> bool:
+    """Whether the compiled loops cover the fit: see `workers.engine.planner`."""
+    extras = (
+        request.scheduler, request.clip_grad_norm, request.tolerance, request.validation,
+        request.early_stopping, request.penalty.l1 or request.penalty.l2 or None,
+    )  # fmt: skip
+    known = loss_of(request).kind == "mse" and request.optimizer.kind == "sgd"
+    one_layer = not isinstance(request.model, Mlp)
+    asked = request.strategy in ("auto", "kernels")
+    return known and one_layer and asked and all(extra is None for extra in extras)
+
+
+def _plain_step_seconds(sizes: _Sizes, request: FitRequest, n_rows: int) -> float:
+    model, optimizer = request.model, request.optimizer
+    products = _product_seconds(sizes) * sizes.n_products
+    row = _PLAIN_ROW_SECONDS + _UNIT_SECONDS * sizes.n_units + products
+    layer = _LAYER_SECONDS
+    if isinstance(model, Mlp):
+        layer += _EXTRA_SECONDS * (model.batch_norm + (model.dropout > 0))
+    rule = 0.0 if optimizer.kind == "sgd" else _RULE_SECONDS
+    update = _UPDATE_SECONDS * sizes.n_parameters
+    step = _STEP_SECONDS + rule + layer * sizes.n_hidden + row * n_rows + update
+    return step * optimizer.max_iter if optimizer.kind == "lbfgs" else step

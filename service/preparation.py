@@ -1,0 +1,59 @@
+"""A fit's request → all that is known of it before it is queued."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from service.context import Context
+from service.datasets import NewDataset, find_named_row, read_inline
+from service.origin import Origin
+from service.resolution import resolve
+from service.schemas.fits import FitRequest, ValidationDataset
+from service.schemas.inits import FitInit
+from service.starts import find_origin
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request that can be queued, with what it names: `spec` is what the fit keeps of it.
+
+    `dataset` and `validation` are datasets' rows; `new` is the dataset that the request holds,
+    read but not kept.
+    """
+
+    request: FitRequest
+    owner: str
+    spec: dict[str, Any]
+    dataset: Mapping[str, Any]
+    new: NewDataset | None
+    validation: Mapping[str, Any] | None
+    origin: Origin | None
+
+
+@contextmanager
+def prepared(context: Context, request: FitRequest, owner: str) -> Iterator[Prepared]:
+    """Look up what the request names, and resolve it; a new dataset is there until the block ends.
+
+    Raises InvalidInput; NotFound or Gone for what the request names.
+    """
+    validation = _validation_row(context, request, owner)
+    origin = (
+        find_origin(context, request.init, owner) if isinstance(request.init, FitInit) else None
+    )
+    with ExitStack() as stack:
+        new = None
+        if isinstance(request.dataset, str):
+            dataset = find_named_row(context, request.dataset, owner, "/dataset")
+        else:
+            scratch = stack.enter_context(context.storage.scratch())
+            new = read_inline(context, request.dataset, owner, scratch, above=("dataset",))
+            dataset = new.row
+        spec = resolve(request, dataset, context.settings, validation=validation, origin=origin)
+        yield Prepared(request, owner, spec, dataset, new, validation, origin)
+
+
+def _validation_row(context: Context, request: FitRequest, owner: str) -> Mapping[str, Any] | None:
+    if not isinstance(request.validation, ValidationDataset):
+        return None
+    return find_named_row(context, request.validation.dataset, owner, "/validation/dataset")
