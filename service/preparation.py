@@ -1,4 +1,4 @@
-"""A fit's request → all that is known of it before it is queued."""
+"""A fit's or a range test's request → all that is known of it before it is queued."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -7,10 +7,13 @@ from typing import Any
 
 from service.context import Context
 from service.datasets import NewDataset, find_named_row, read_inline
+from service.kinds import FIT, LR_RANGE_TEST, Kind
+from service.lr_range import refuse_unusable, resolve_range_test
 from service.origin import Origin
 from service.resolution import resolve
 from service.schemas.fits import FitRequest, ValidationDataset
 from service.schemas.inits import FitInit
+from service.schemas.lr_range import LrRangeRequest
 from service.starts import find_origin
 
 
@@ -22,7 +25,7 @@ class Prepared:
     read but not kept.
     """
 
-    request: FitRequest
+    request: FitRequest | LrRangeRequest
     owner: str
     spec: dict[str, Any]
     dataset: Mapping[str, Any]
@@ -30,13 +33,22 @@ class Prepared:
     validation: Mapping[str, Any] | None
     origin: Origin | None
 
+    @property
+    def kind(self) -> Kind:
+        """What is asked for."""
+        return LR_RANGE_TEST if isinstance(self.request, LrRangeRequest) else FIT
+
 
 @contextmanager
-def prepared(context: Context, request: FitRequest, owner: str) -> Iterator[Prepared]:
+def prepared(
+    context: Context, request: FitRequest | LrRangeRequest, owner: str
+) -> Iterator[Prepared]:
     """Look up what the request names, and resolve it; a new dataset is there until the block ends.
 
     Raises InvalidInput; NotFound or Gone for what the request names.
     """
+    if isinstance(request, LrRangeRequest):
+        refuse_unusable(request)
     validation = _validation_row(context, request, owner)
     origin = (
         find_origin(context, request.init, owner) if isinstance(request.init, FitInit) else None
@@ -49,11 +61,28 @@ def prepared(context: Context, request: FitRequest, owner: str) -> Iterator[Prep
             scratch = stack.enter_context(context.storage.scratch())
             new = read_inline(context, request.dataset, owner, scratch, above=("dataset",))
             dataset = new.row
-        spec = resolve(request, dataset, context.settings, validation=validation, origin=origin)
+        spec = _spec(context, request, dataset, validation, origin)
         yield Prepared(request, owner, spec, dataset, new, validation, origin)
 
 
-def _validation_row(context: Context, request: FitRequest, owner: str) -> Mapping[str, Any] | None:
-    if not isinstance(request.validation, ValidationDataset):
+def _spec(
+    context: Context,
+    request: FitRequest | LrRangeRequest,
+    dataset: Mapping[str, Any],
+    validation: Mapping[str, Any] | None,
+    origin: Origin | None,
+) -> dict[str, Any]:
+    settings = context.settings
+    if isinstance(request, LrRangeRequest):
+        return resolve_range_test(request, dataset, settings, origin=origin)
+    return resolve(request, dataset, settings, validation=validation, origin=origin)
+
+
+def _validation_row(
+    context: Context, request: FitRequest | LrRangeRequest, owner: str
+) -> Mapping[str, Any] | None:
+    # A range test looks at training rows alone: another dataset's are none of them.
+    unused = isinstance(request, LrRangeRequest)
+    if unused or not isinstance(request.validation, ValidationDataset):
         return None
     return find_named_row(context, request.validation.dataset, owner, "/validation/dataset")

@@ -1,4 +1,4 @@
-"""Taking a fit in: prepare it, queue it, wake a worker."""
+"""Taking a fit or a range test in: prepare it, queue it, wake a worker."""
 
 import time
 from collections.abc import Mapping
@@ -13,14 +13,18 @@ from service.digests import spec_digest
 from service.errors import Gone, Place, QueueFull
 from service.ids import new_id
 from service.preparation import Prepared, prepared
-from service.representation import fit_body
 from service.schemas.fits import FitRequest
+from service.schemas.lr_range import LrRangeRequest
 from service.starts import store_origin
 from service.waking import wake
 
 
 def submit(
-    context: Context, request: FitRequest, *, owner: str, traceparent: str | None = None
+    context: Context,
+    request: FitRequest | LrRangeRequest,
+    *,
+    owner: str,
+    traceparent: str | None = None,
 ) -> dict[str, Any]:
     """Queue the fit, then wake a worker; the fit as clients see it.
 
@@ -31,7 +35,7 @@ def submit(
         row = _queue(context, ready, traceparent)
     if row["status"] == "queued":
         wake(context, [row["id"]])
-    return fit_body(row)
+    return ready.kind.body(row)
 
 
 def _queue(context: Context, ready: Prepared, traceparent: str | None) -> Mapping[str, Any]:
@@ -55,7 +59,8 @@ def _queue(context: Context, ready: Prepared, traceparent: str | None) -> Mappin
 def _row(ready: Prepared, traceparent: str | None) -> dict[str, Any]:
     now = time.time()
     return {
-        "id": new_id("fit"),
+        "id": new_id(ready.kind.id_prefix),
+        "kind": ready.kind.name,
         "owner": ready.owner,
         "status": "queued",
         "dataset_id": ready.dataset["id"],
@@ -84,6 +89,7 @@ def _known(context: Context, ready: Prepared, row: Mapping[str, Any]) -> Mapping
             spec_digest=row["spec_digest"],
             dataset_digest=ready.dataset["digest"],
             now=time.time(),
+            kind=ready.kind.name,
         )
     return None if found is None else found._asdict()
 

@@ -14,6 +14,7 @@ from service.api import (
     documentation,
     fits,
     gradients,
+    lr_range_tests,
     operations,
     plots,
     predictions,
@@ -36,6 +37,7 @@ _PARTS = (
     plots,
     predictions,
     gradients,
+    lr_range_tests,
     operations,
     documentation,
 )

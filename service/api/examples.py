@@ -23,3 +23,10 @@ GRADIENT = {
     "target": "y",
     "weights": {"weight": [[-3]], "bias": [-2]},
 }
+LR_RANGE_TEST = {
+    "dataset": FIT["dataset"],
+    "target": "y",
+    "optimizer": {"kind": "adam"},
+    "start_lr": 1e-5,
+    "end_lr": 1,
+}
