@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from service.context import Context
@@ -15,6 +16,7 @@ from service.schemas.inits import GivenInit
 from service.schemas.rows import GradientRequest
 from service.suitability import n_outputs
 from service.tables.encoding import encode
+from service.tables.places import MOST_PLACES
 from service.weight_shapes import count_parameters, weight_shapes
 
 _MOST_PARAMETERS = 10_000
@@ -86,13 +88,13 @@ def _rows_pointer(request: GradientRequest) -> str:
 
 
 def _refuse_rows(rows: Sequence[int] | None, n_rows: int) -> None:
+    beyond = ((i, row) for i, row in enumerate(rows or ()) if row >= n_rows)
     places = [
         Place("no_such_row", f"there is no row {row}: the dataset has {n_rows}", pointer("rows", i))
-        for i, row in enumerate(rows or ())
-        if row >= n_rows
+        for i, row in islice(beyond, MOST_PLACES)
     ]
     if places:
-        raise InvalidInput(places[0].detail, places=places[:20])
+        raise InvalidInput(places[0].detail, places=places)
 
 
 def _refuse_work(

@@ -17,6 +17,8 @@ from workers.measuring import finite, measure
 
 PREDICTION = "prediction"
 _PROBABILITY = "probability"
+# In a matrix at once: 32 MiB.
+_MOST_NUMBERS = 2**22
 
 
 def predict(context: Context, *, fit_id: str, table: str, to: str) -> dict[str, Any]:
@@ -29,10 +31,18 @@ def predict(context: Context, *, fit_id: str, table: str, to: str) -> dict[str, 
     with context.storage.local(table) as path, context.storage.scratch() as scratch:
         made = scratch / "predictions.arrow"
         with StoredTable(path, fitted.feature_columns) as rows, np.errstate(all="ignore"):
-            width = _write(made, (predicted(fitted, block) for block in rows.blocks()))
+            parts = (part for block in rows.blocks() for part in _cut(fitted, block))
+            width = _write(made, (predicted(fitted, part) for part in parts))
         context.storage.put_file(to, made)
     n_targets = len(fitted.columns.targets)
     return {"classes": fitted.classes, "n_targets": n_targets, "n_columns": width}
+
+
+def _cut(fitted: Fitted, block: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The block in parts that no layer makes too wide a matrix of."""
+    widest = max(max(array.shape) for array in fitted.weights.values() if array.ndim > 1)
+    n_rows = max(1, _MOST_NUMBERS // widest)
+    return (block.slice(first, n_rows) for first in range(0, block.num_rows, n_rows))
 
 
 def predicted(fitted: Fitted, block: pa.RecordBatch) -> pa.RecordBatch:

@@ -73,7 +73,7 @@ def describe_result(claim: Claim, loaded: Loaded, result: Result) -> dict[str, A
         "coefficients": named_coefficients(claim, loaded.classes, result.weights, result.scaling),
         "standardization": _standardization(result.scaling),
         "classes": loaded.classes,
-        # Of a fit that was cancelled as it came to its end, not what clients are told.
+        # Cancelled as it comes to its end, a fit is told as cancelled, but was not cut short.
         "ended_as": result.status,
         "final_loss": finite(result.final_loss),
         "loss_history": None if only_weights else thin(result.history),

@@ -292,9 +292,11 @@ class GradientCheck(Answer):
 
 
 class ValidFit(Answer):
-    """A fit that was not queued: its resolved spec, and about what it would take.
+    """A fit that was not queued: its resolved spec, and roughly what it would take.
 
     In `spec`, a dataset that the body holds is described by its digest, rows and columns.
+    `memory_bytes` come beside what a worker takes anyway; `seconds` are without waiting for one,
+    and of all steps that were asked for.
     """
 
     spec: dict[str, Any]

@@ -1,16 +1,20 @@
-"""The README's commands with curl, as they are pasted."""
+"""The README's sessions with curl, as they are pasted."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 from tests import readme
 
 
-def pasted(commands: str, directory: Path) -> str:
-    """What the commands print."""
+def run(session: str, service_url: str, directory: Path) -> str:
+    """What the shell prints of the session with this service."""
+    python = Path(sys.executable).parent
     shell = subprocess.run(
-        ["bash", "-eu", "-c", commands],
+        ["bash", "-eu", "-c", session.replace("http://127.0.0.1:8000", service_url)],
         cwd=directory,
+        env=os.environ | {"PATH": f"{python}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=False,
@@ -23,7 +27,7 @@ def test_the_session_with_curl_works_as_pasted(service_url: str, tmp_path: Path)
     session = readme.code("A session with curl", "sh")
     assert "THALWEG=http://127.0.0.1:8000\n" in session
 
-    printed = pasted(session.replace("http://127.0.0.1:8000", service_url), tmp_path)
+    printed = run(session, service_url, tmp_path)
 
     assert '"coefficients":{"intercept":3.0599' in printed
     assert '"x":1.9399' in printed
@@ -33,10 +37,28 @@ def test_the_session_with_curl_works_as_pasted(service_url: str, tmp_path: Path)
     assert (tmp_path / "fit.svg").read_text().startswith("<?xml")
 
 
+def test_what_comes_after_the_fit_works_as_pasted(service_url: str, tmp_path: Path) -> None:
+    session = readme.code("A session with curl", "sh")
+    after, gradients = readme.code("After the fit", "sh"), readme.code("Gradients", "sh")
+
+    printed = run("\n".join([session, after, gradients]), service_url, tmp_path)
+
+    for claimed in (
+        '{"predictions":[1.1',
+        '"prediction"\n1.1',
+        '{"metrics":{"mse":',
+        '{"weight": [[1.9399',
+        '{"loss":0.005',
+        '"gradients":{"weight":[[0.1',
+    ):
+        assert claimed in printed
+    assert ",4.0299" in printed.split('{"predictions":[1.1')[1]
+
+
 def test_the_range_test_works_as_pasted(service_url: str, tmp_path: Path) -> None:
     commands = readme.code("Learning-rate range tests", "sh")
 
-    printed = pasted(f"THALWEG={service_url}\n{commands}", tmp_path)
+    printed = run(f"THALWEG={service_url}\n{commands}", service_url, tmp_path)
 
     assert '"suggestion":{"steepest":0.0756' in printed
     assert '"valley":0.0298' in printed

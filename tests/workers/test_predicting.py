@@ -77,6 +77,20 @@ def test_many_rows_are_predicted_for_block_by_block_and_nothing_stays(
     assert files(context) == before
 
 
+def test_wide_layers_are_made_in_parts(
+    context: Context, table: DatasetRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {"kind": "mlp", "hidden": [40], "activation": "tanh"}
+    fit_id = still(context, table, model=model)
+    x = DatasetRequest(columns={"x": np.linspace(-1, 1, 1001).tolist()})
+    whole = said(context, fit_id, x)["predictions"]
+
+    monkeypatch.setattr("workers.predicting._MOST_NUMBERS", 400)
+    in_parts = said(context, fit_id, x)["predictions"]
+
+    np.testing.assert_allclose(in_parts, whole, rtol=1e-12)
+
+
 def test_what_overflows_is_null(context: Context) -> None:
     counts = DatasetRequest(columns={"x": [0.0, 1.0], "y": [1, 2]})
     fit_id = still(context, counts, loss={"kind": "poisson"}, init=LINE)
