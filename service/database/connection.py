@@ -98,6 +98,12 @@ def _begin_immediately(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def _let_tables_be_remade(connection: Connection) -> None:
+    # SQLite changes a table by making it anew, and would not drop the old one while rows of
+    # others refer to it. Inside a transaction this pragma does nothing.
+    connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
+
+
 def migrate(settings: Settings, revision: str = "head") -> None:
     """Bring the database forward to `revision`, or back to `base`; makes SQLite's file if need be.
 
@@ -113,9 +119,12 @@ def migrate(settings: Settings, revision: str = "head") -> None:
     config.set_main_option("script_location", str(_MIGRATIONS))
     database = Database(settings.database_address)
     try:
-        with database.engine.begin() as connection:
-            config.attributes["connection"] = connection
-            (command.downgrade if revision == "base" else command.upgrade)(config, revision)
+        with database.engine.connect() as connection:
+            if database.engine.dialect.name == "sqlite":
+                _let_tables_be_remade(connection)
+            with connection.begin():
+                config.attributes["connection"] = connection
+                (command.downgrade if revision == "base" else command.upgrade)(config, revision)
     except OperationalError as error:
         raise Unavailable(f"the database does not answer: {error.orig}") from error
     finally:

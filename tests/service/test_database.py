@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import Connection, inspect
 
 from service.database import Database, migrate
 from service.database.schema import metadata
@@ -41,6 +41,43 @@ def test_migrations_go_back_too(tmp_path: Path) -> None:
     migrate(settings)
 
     assert tables(settings) == set(metadata.tables)
+
+
+def insert(connection: Connection, fit_id: str, **more: str) -> None:
+    """A fit that has ended, with an artifact, as the oldest version would have it, and more."""
+    if not connection.exec_driver_sql("SELECT count(*) FROM datasets").scalar():
+        connection.exec_driver_sql(
+            "INSERT INTO datasets (id, owner, created_at, n_rows, size_bytes, digest, columns, "
+            "storage_key, tags, metadata) VALUES ('ds', 'o', 1, 1, 1, 'd', '[]', 'k', '[]', '{}')"
+        )
+    given = {
+        "id": fit_id, "owner": "o", "status": "succeeded", "dataset_id": "ds", "spec": "{}",
+        "created_at": 1, "attempt": 1, "fence": 1, "tags": "[]", "metadata": "{}",
+    } | more  # fmt: skip
+    named = ", ".join(given), ", ".join(f":{name}" for name in given)
+    connection.exec_driver_sql(f"INSERT INTO fits ({named[0]}) VALUES ({named[1]})", given)  # noqa: S608 (our own names)
+    connection.exec_driver_sql(
+        "INSERT INTO artifacts (fit_id, name, digest, size_bytes) VALUES (?, 'weights', 'd', 1)",
+        (fit_id,),
+    )
+
+
+def test_rows_go_through_every_migration(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    migrate(settings, "0002")
+    database = Database(settings.database_address)
+    with database.write() as connection:
+        insert(connection, "fit_1")
+
+    migrate(settings)
+
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT id FROM fits").scalar() == "fit_1"
+        assert connection.exec_driver_sql("SELECT fit_id FROM artifacts").scalar() == "fit_1"
+        assert connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall() == []
+    database.close()
+    migrate(settings, "base")
+    assert tables(settings) == set()
 
 
 def test_a_database_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
