@@ -1,4 +1,7 @@
-"""Looking fits up, and forgetting them."""
+"""Looking fits, and other jobs with their life, up, and forgetting them.
+
+Each function is for fits unless it is given another kind; a job of another kind is not there.
+"""
 
 import time
 from collections.abc import Sequence
@@ -8,43 +11,45 @@ from service.artifacts import Arrays, load_arrays
 from service.context import Context
 from service.database import fits as queries
 from service.errors import Conflict, Gone, NotFound
-from service.representation import fit_body
+from service.kinds import FIT, Kind
 from service.retention import has_expired
 from service.schemas.lists import ListQuery, Page
 
 
-def get_fit(context: Context, fit_id: str, owner: str) -> dict[str, Any]:
+def get_fit(context: Context, fit_id: str, owner: str, kind: Kind = FIT) -> dict[str, Any]:
     """The fit as clients see it; raises NotFound and Gone."""
-    return fit_body(find_row(context, fit_id, owner))
+    return kind.body(find_row(context, fit_id, owner, kind))
 
 
-def find_row(context: Context, fit_id: str, owner: str) -> dict[str, Any]:
+def find_row(context: Context, fit_id: str, owner: str, kind: Kind = FIT) -> dict[str, Any]:
     """The row of a fit that is there, beside its dataset's facts; raises NotFound and Gone."""
     with context.database.read() as connection:
-        row = queries.find_fit(connection, fit_id, owner)
+        row = queries.find_fit(connection, fit_id, owner, kind.name)
     if row is None:
-        raise NotFound(f"there is no fit {fit_id!r}")
+        raise NotFound(f"there is no {kind.noun} {fit_id!r}")
     if row.deleted_at is not None or has_expired(row, time.time()):
-        raise Gone(f"the fit {fit_id} has been deleted or has expired")
+        raise Gone(f"the {kind.noun} {fit_id} has been deleted or has expired")
     return row._asdict()
 
 
-def get_fits(context: Context, ids: Sequence[str], owner: str) -> list[dict[str, Any]]:
+def get_fits(
+    context: Context, ids: Sequence[str], owner: str, kind: Kind = FIT
+) -> list[dict[str, Any]]:
     """The fits of these ids, in their order; raises NotFound for the first that is not there."""
     with context.database.read() as connection:
-        rows = queries.find_fits(connection, ids, owner)
+        rows = queries.find_fits(connection, ids, owner, kind.name)
     now = time.time()
     found = {r.id: r for r in rows if r.deleted_at is None and not has_expired(r, now)}
     for fit_id in ids:
         if fit_id not in found:
-            raise NotFound(f"there is no fit {fit_id!r}")
-    return [fit_body(found[fit_id]._asdict()) for fit_id in ids]
+            raise NotFound(f"there is no {kind.noun} {fit_id!r}")
+    return [kind.body(found[fit_id]._asdict()) for fit_id in ids]
 
 
 def fit_row(context: Context, fit_id: str) -> dict[str, Any]:
-    """A fit as the database has it beside its dataset's facts, whoever owns it, for the workers.
+    """A fit as the database has it beside its dataset's facts, for the workers.
 
-    Raises NotFound.
+    Whoever owns it, and of whatever kind; raises NotFound.
     """
     with context.database.read() as connection:
         row = queries.find_fit(connection, fit_id)
@@ -53,19 +58,19 @@ def fit_row(context: Context, fit_id: str) -> dict[str, Any]:
     return row._asdict()
 
 
-def list_fits(context: Context, query: ListQuery, owner: str) -> Page:
+def list_fits(context: Context, query: ListQuery, owner: str, kind: Kind = FIT) -> Page:
     """The owner's fits, newest first."""
     with context.database.read() as connection:
-        rows, more = queries.page_of_fits(connection, query, owner, time.time())
-    return Page([fit_body(row._asdict()) for row in rows], rows[-1].id if more else None)
+        rows, more = queries.page_of_fits(connection, query, owner, time.time(), kind.name)
+    return Page([kind.body(row._asdict()) for row in rows], rows[-1].id if more else None)
 
 
-def delete_fit(context: Context, fit_id: str, owner: str) -> None:
+def delete_fit(context: Context, fit_id: str, owner: str, kind: Kind = FIT) -> None:
     """Forget an ended fit; raises NotFound, Gone, and Conflict before its end."""
-    find_row(context, fit_id, owner)
+    find_row(context, fit_id, owner, kind)
     with context.database.write() as connection:
         if not queries.mark_fit_deleted(connection, fit_id, time.time()):
-            raise Conflict(f"the fit {fit_id} has not ended")
+            raise Conflict(f"the {kind.noun} {fit_id} has not ended")
     context.storage.delete_below(f"fits/{fit_id}")
 
 

@@ -5,8 +5,8 @@
       │ └────cancel──────┼─┴─▶ cancelling ──▶ cancelled
       └──requeue, lease──┘
 
-The database alone decides. Every step is committed before anyone is told, and whoever was not
-told finds out from the database.
+A job of another kind has the same life. The database alone decides. Every step is committed before
+anyone is told, and whoever was not told finds out from the database.
 """
 
 import time
@@ -20,7 +20,7 @@ from service.context import Context
 from service.database import fits as queries
 from service.errors import Conflict
 from service.fits import find_row
-from service.representation import fit_body
+from service.kinds import FIT, Kind
 from service.retention import expiry
 from service.waking import announce_end, wake
 
@@ -47,6 +47,7 @@ class Claim:
     """A worker's hold on one fit; `fence` proves it with every write."""
 
     fit_id: str
+    kind: str
     fence: int
     attempt: int
     spec: dict[str, Any]
@@ -74,6 +75,7 @@ def claim(context: Context, fit_id: str, worker: str) -> Claim | None:
         return None
     return Claim(
         fit_id=row.id,
+        kind=row.kind,
         fence=row.fence,
         attempt=row.attempt,
         spec=row.spec,
@@ -137,20 +139,20 @@ def finish(
     return done is not None
 
 
-def cancel(context: Context, fit_id: str, owner: str) -> dict[str, Any]:
+def cancel(context: Context, fit_id: str, owner: str, kind: Kind = FIT) -> dict[str, Any]:
     """End a waiting fit now, or have its worker end it; the fit as clients see it then.
 
     Raises NotFound, Gone, and Conflict where it has ended.
     """
-    find_row(context, fit_id, owner)
+    find_row(context, fit_id, owner, kind)
     now = time.time()
     with context.database.write() as connection:
         ended = queries.cancel_waiting(connection, fit_id, now=now, expires_at=expiry(context, now))
         if not ended and not queries.ask_to_cancel(connection, fit_id):
-            raise Conflict(f"the fit {fit_id} has ended already")
+            raise Conflict(f"the {kind.noun} {fit_id} has ended already")
     if ended:
         announce_end(context, fit_id, "cancelled", "cancelled")
-    return fit_body(find_row(context, fit_id, owner))
+    return kind.body(find_row(context, fit_id, owner, kind))
 
 
 def requeue(context: Context, claim: Claim) -> bool:
@@ -171,7 +173,7 @@ def sweep(context: Context, now: float) -> None:
     lost = {
         "code": "worker_lost",
         "category": "server",
-        "message": f"{most} workers were lost while they computed this fit",
+        "message": f"{most} workers were lost while they computed this",
     }
     with context.database.write() as connection:
         ended = queries.fail_expired(connection, now=now, max_attempts=most, error=lost)

@@ -54,6 +54,11 @@ def get_plot(context: Context, fit_id: str, plot: Plot, owner: str) -> bytes:
     if plot.kind not in kinds:
         listed = ", ".join(kinds) or "none yet"
         raise PlotNotApplicable(f"the fit {fit_id} has no plot {plot.kind!r}; it has: {listed}")
+    return drawn(context, "plot", fit_id, plot)
+
+
+def drawn(context: Context, errand: str, fit_id: str, plot: Plot) -> bytes:
+    """The picture as it is kept, or else as the errand draws it now; raises as `get_plot` does."""
     key = plot.key(fit_id)
     try:
         return context.storage.get(key)
@@ -64,5 +69,5 @@ def get_plot(context: Context, fit_id: str, plot: Plot, owner: str) -> bytes:
             "plot_format": plot.plot_format,
             "options": plot.options.model_dump(mode="json"),
         }
-        run_errand(context, "plot", arguments)
+        run_errand(context, errand, arguments)
     return context.storage.get(key)

@@ -1,4 +1,4 @@
-"""Taking a fit in: look up what it names, resolve it, queue it, wake a worker."""
+"""Taking a fit or a range test in: look up what it names, resolve it, queue it, wake a worker."""
 
 import time
 from collections.abc import Mapping
@@ -13,11 +13,13 @@ from service.datasets import add, find_named_row, read_inline
 from service.digests import spec_digest
 from service.errors import Gone, Place, QueueFull
 from service.ids import new_id
+from service.kinds import FIT, LR_RANGE_TEST, Kind
+from service.lr_range import refuse_unusable, resolve_range_test
 from service.origin import Origin
-from service.representation import fit_body
 from service.resolution import resolve
-from service.schemas.fits import FitRequest, ValidationDataset
+from service.schemas.fits import FitFields, FitRequest, ValidationDataset
 from service.schemas.inits import FitInit
+from service.schemas.lr_range import LrRangeRequest
 from service.starts import find_origin, store_origin
 from service.waking import wake
 
@@ -26,21 +28,32 @@ from service.waking import wake
 class Submission:
     """A request, who sent it, and what it names beside its dataset."""
 
-    request: FitRequest
+    request: FitRequest | LrRangeRequest
     owner: str
     traceparent: str | None
     validation: Mapping[str, Any] | None
     origin: Origin | None
 
+    @property
+    def kind(self) -> Kind:
+        """What is asked for."""
+        return LR_RANGE_TEST if isinstance(self.request, LrRangeRequest) else FIT
+
 
 def submit(
-    context: Context, request: FitRequest, *, owner: str, traceparent: str | None = None
+    context: Context,
+    request: FitRequest | LrRangeRequest,
+    *,
+    owner: str,
+    traceparent: str | None = None,
 ) -> dict[str, Any]:
     """Queue the fit, then wake a worker; the fit as clients see it.
 
     With `reuse` an earlier fit of the same spec on the same numbers, if there is one. Raises
     InvalidInput; NotFound or Gone for what the request names; QueueFull.
     """
+    if isinstance(request, LrRangeRequest):
+        refuse_unusable(request)
     submission = Submission(
         request, owner, traceparent,
         validation=_validation_row(context, request, owner),
@@ -50,16 +63,20 @@ def submit(
     row = take_in(context, submission)
     if row["status"] == "queued":
         wake(context, [row["id"]])
-    return fit_body(row)
+    return submission.kind.body(row)
 
 
-def _validation_row(context: Context, request: FitRequest, owner: str) -> Mapping[str, Any] | None:
-    if not isinstance(request.validation, ValidationDataset):
+def _validation_row(
+    context: Context, request: FitRequest | LrRangeRequest, owner: str
+) -> Mapping[str, Any] | None:
+    # A range test looks at training rows alone: another dataset's are none of them.
+    unused = isinstance(request, LrRangeRequest)
+    if unused or not isinstance(request.validation, ValidationDataset):
         return None
     return find_named_row(context, request.validation.dataset, owner, "/validation/dataset")
 
 
-def _origin(context: Context, request: FitRequest, owner: str) -> Origin | None:
+def _origin(context: Context, request: FitFields, owner: str) -> Origin | None:
     if not isinstance(request.init, FitInit):
         return None
     return find_origin(context, request.init, owner)
@@ -102,12 +119,11 @@ def _with_facts(row: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str,
 
 def _row(context: Context, submission: Submission, dataset: Mapping[str, Any]) -> dict[str, Any]:
     request, validation = submission.request, submission.validation
-    spec = resolve(
-        request, dataset, context.settings, validation=validation, origin=submission.origin
-    )
+    spec = _spec(context, submission, dataset)
     now = time.time()
     return {
-        "id": new_id("fit"),
+        "id": new_id(submission.kind.id_prefix),
+        "kind": submission.kind.name,
         "owner": submission.owner,
         "status": "queued",
         "dataset_id": dataset["id"],
@@ -125,6 +141,13 @@ def _row(context: Context, submission: Submission, dataset: Mapping[str, Any]) -
     }
 
 
+def _spec(context: Context, submission: Submission, dataset: Mapping[str, Any]) -> dict[str, Any]:
+    request, settings, origin = submission.request, context.settings, submission.origin
+    if isinstance(request, LrRangeRequest):
+        return resolve_range_test(request, dataset, settings, origin=origin)
+    return resolve(request, dataset, settings, validation=submission.validation, origin=origin)
+
+
 def _known(
     context: Context, submission: Submission, row: Mapping[str, Any], dataset: Mapping[str, Any]
 ) -> Mapping[str, Any] | None:
@@ -138,6 +161,7 @@ def _known(
             spec_digest=row["spec_digest"],
             dataset_digest=dataset["digest"],
             now=time.time(),
+            kind=submission.kind.name,
         )
     return None if found is None else found._asdict()
 

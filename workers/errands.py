@@ -11,6 +11,7 @@ from service.errors import Gone, InvalidInput, Place, ThalwegError
 from service.storage import MissingObject
 from workers.engine import SpecificationError
 from workers.gradients import check_gradients
+from workers.lr_plotting import draw_lr_plot
 from workers.plotting import draw_plot
 from workers.predicting import evaluate, predict
 
@@ -19,6 +20,7 @@ log = structlog.get_logger(__name__)
 # One entry a kind.
 ERRANDS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "plot": draw_plot,
+    "lr_plot": draw_lr_plot,
     "predict": predict,
     "evaluate": evaluate,
     "gradients": check_gradients,

@@ -10,10 +10,10 @@ import torch
 
 from service.digests import spec_digest
 from service.lifecycle import Claim
-from workers.engine import Result
+from workers.engine import LrRangeResult, Result
 
 
-def fingerprint(claim: Claim, result: Result) -> dict[str, Any]:
+def fingerprint(claim: Claim, result: Result | LrRangeResult) -> dict[str, Any]:
     """Two fits with the same fingerprint have the same bits."""
     return {
         "versions": _versions(),

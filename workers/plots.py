@@ -4,7 +4,7 @@ import io
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib as mpl
 import matplotlib.style
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from service.schemas.plots import PlotFormat, PlotOptions
 
 Arrays = Mapping[str, NDArray[Any]]
+Given = TypeVar("Given")
 
 MOST_DRAWN_POINTS = 20_000
 # A loss that falls by more than this factor is read off a logarithmic axis.
@@ -39,8 +40,8 @@ class PlotInput:
 
 
 def render(
-    draw: Callable[[Axes, PlotInput], None],
-    given: PlotInput,
+    draw: Callable[[Axes, Given], None],
+    given: Given,
     plot_format: PlotFormat,
     options: PlotOptions,
 ) -> bytes:

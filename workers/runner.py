@@ -1,36 +1,34 @@
-"""One claim end to end: load, fit, record, finish."""
+"""One claim end to end: load, compute, record, finish."""
 
 import os
 import socket
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import structlog
 
 from service import lifecycle
-from service.artifacts import load_arrays, store_arrays
+from service.artifacts import store_arrays
 from service.context import Context
 from service.lifecycle import Claim
-from service.starts import START, START_STATE
 from workers import engine
 from workers.draining import draining
-from workers.engine import (
-    Progress,
-    Result,
-    Snapshot,
-    Specification,
-    SpecificationError,
-    Start,
-    fit,
-)
+from workers.engine import SpecificationError
+from workers.fit_run import FitRun
 from workers.heartbeat import Heartbeat
-from workers.inputs import Loaded, opened_data
+from workers.inputs import opened_data
+from workers.lr_range_run import LrRangeRun
 from workers.metrics import RegressionMetrics
-from workers.recording import describe_divergence, describe_result, kept_arrays, progress_of
+from workers.runs import Watch
 
 log = structlog.get_logger(__name__)
 
 WORKER = f"{socket.gethostname()}-{os.getpid()}"
+
+Run = FitRun | LrRangeRun
+# One entry a kind of job.
+RUNS: Mapping[str, type[Run]] = {"fit": FitRun, "lr_range_test": LrRangeRun}
 
 
 def warm_up() -> None:
@@ -48,7 +46,7 @@ def run_fit(context: Context, fit_id: str) -> None:
     if claim is None:
         return
     with structlog.contextvars.bound_contextvars(
-        fit_id=fit_id, attempt=claim.attempt, traceparent=claim.traceparent
+        fit_id=fit_id, kind=claim.kind, attempt=claim.attempt, traceparent=claim.traceparent
     ):
         try:
             _compute(context, claim)
@@ -64,85 +62,44 @@ def run_fit(context: Context, fit_id: str) -> None:
 
 def _compute(context: Context, claim: Claim) -> None:
     began = time.perf_counter()
-    spec = Specification.from_mapping(claim.spec)
     with opened_data(context, claim) as loaded:
         data_seconds = time.perf_counter() - began
         # The metrics of a large table take a while too.
         with Heartbeat(context, claim) as heartbeat:
-            result = _fit(spec, loaded, _start(context, claim), heartbeat)
+            run = RUNS[claim.kind].of(context, claim, loaded, Watch(heartbeat))
             if heartbeat.lost:
                 log.warning("claim_lost")
-            elif result.status == "interrupted" and not heartbeat.cancelled:
+            elif run.interrupted and not heartbeat.cancelled:
                 lifecycle.requeue(context, claim)
-                log.info("fit_requeued", step=result.n_steps)
+                log.info("fit_requeued", step=run.n_steps)
             else:
-                _record(context, claim, loaded, result, data_seconds)
+                _record(context, claim, run, data_seconds)
 
 
-def _start(context: Context, claim: Claim) -> Start | None:
-    """What the other fit gave, where the fit starts from one."""
-    init = claim.spec["init"]
-    if "fit" not in init:
-        return None
-    snapshot = None
-    if init["optimizer_state"]:
-        snapshot = Snapshot.from_arrays(load_arrays(context, claim.fit_id, START_STATE))
-    return Start(load_arrays(context, claim.fit_id, START), snapshot)
-
-
-def _fit(spec: Specification, loaded: Loaded, start: Start | None, heartbeat: Heartbeat) -> Result:
-    began = time.monotonic()
-
-    def show(progress: Progress) -> None:
-        heartbeat.progress = progress_of(progress, time.monotonic() - began)
-
-    def should_stop() -> bool:
-        return heartbeat.lost or heartbeat.cancelled or draining()
-
-    return fit(
-        spec,
-        loaded.rows,
-        held_out=loaded.held_out,
-        start=start,
-        on_progress=show,
-        should_stop=should_stop,
-    )
-
-
-def _record(
-    context: Context,
-    claim: Claim,
-    loaded: Loaded,
-    result: Result,
-    data_seconds: float,
-) -> None:
+def _record(context: Context, claim: Claim, run: Run, data_seconds: float) -> None:
     """The artifacts first, the row last."""
     began = time.perf_counter()
+    ending = run.ending()
     rows = [
         store_arrays(context, claim.fit_id, claim.fence, name, arrays)
-        for name, arrays in kept_arrays(claim.spec["record"], result).items()
+        for name, arrays in ending.artifacts.items()
     ]
-    body = describe_result(claim, loaded, result)
-    body["diagnostics"]["seconds"] = {
+    ending.result["diagnostics"]["seconds"] = {
         "queued": claim.started_at - claim.created_at,
         "data": data_seconds,
-        "compute": result.compute_seconds,
+        "compute": ending.compute_seconds,
         "record": time.perf_counter() - began,
     }
-    diverged = result.status == "diverged"
-    # Only one that is being cancelled comes here interrupted.
-    cancelled = result.status == "interrupted"
-    stop_reason = "cancelled" if cancelled else result.status
     done = lifecycle.finish(
         context,
         claim,
-        status="cancelled" if cancelled else "failed" if diverged else "succeeded",
-        stop_reason=stop_reason,
-        result=body,
-        error=describe_divergence(result) if diverged else None,
+        status=ending.status,
+        stop_reason=ending.stop_reason,
+        result=ending.result,
+        error=ending.error,
         artifacts=rows,
     )
-    log.info("fit_ended" if done else "claim_lost", stop_reason=stop_reason)
+    log.info("fit_ended" if done else "claim_lost", stop_reason=ending.stop_reason)
 
 
 def _fail(context: Context, claim: Claim, code: str, category: str, message: str) -> None:

@@ -2,6 +2,9 @@
 
 Every step after the claim carries the fence that the claim gave, and returns False where the
 fit has moved on: a worker that came back from the dead can change nothing.
+
+Jobs of every kind are rows here and pass through the same steps. What looks something up for an
+owner gives one kind alone, and fits unless told otherwise.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +22,9 @@ _WITH_DATASET = select(
 
 # Every fit passes through these: they are built once, for building costs more than running them.
 _ONE = _WITH_DATASET.where(fits.c.id == bindparam("fit_id"))
-_ONE_OF_OWNER = _ONE.where(fits.c.owner == bindparam("its_owner"))
+_ONE_OF_OWNER = _ONE.where(
+    fits.c.owner == bindparam("its_owner"), fits.c.kind == bindparam("its_kind")
+)
 _validation = datasets.alias("validation")
 _CLAIMED = _ONE.add_columns(
     datasets.c.columns,
@@ -71,12 +76,19 @@ def insert_artifacts(connection: Connection, rows: Sequence[Mapping[str, Any]]) 
 
 
 def find_same(
-    connection: Connection, owner: str, *, spec_digest: str, dataset_digest: str, now: float
+    connection: Connection,
+    owner: str,
+    *,
+    spec_digest: str,
+    dataset_digest: str,
+    now: float,
+    kind: str = "fit",
 ) -> Row[Any] | None:
     """The owner's newest success of an equal spec on an equal dataset, as `find_fit` gives it."""
     return connection.execute(
         _WITH_DATASET.where(
             fits.c.owner == owner,
+            fits.c.kind == kind,
             fits.c.spec_digest == spec_digest,
             fits.c.status == "succeeded",
             fits.c.deleted_at.is_(None),
@@ -93,27 +105,35 @@ def count_queued(connection: Connection) -> int:
     return connection.execute(_N_QUEUED).scalar_one()
 
 
-def find_fit(connection: Connection, fit_id: str, owner: str | None = None) -> Row[Any] | None:
-    """One fit, a deleted one too, beside its dataset's facts; without an owner whoever's it is."""
+def find_fit(
+    connection: Connection, fit_id: str, owner: str | None = None, kind: str = "fit"
+) -> Row[Any] | None:
+    """One fit, a deleted one too, beside its dataset's facts.
+
+    Without an owner whoever's it is, and of whatever kind.
+    """
     if owner is None:
         return connection.execute(_ONE, {"fit_id": fit_id}).first()
-    return connection.execute(_ONE_OF_OWNER, {"fit_id": fit_id, "its_owner": owner}).first()
+    given = {"fit_id": fit_id, "its_owner": owner, "its_kind": kind}
+    return connection.execute(_ONE_OF_OWNER, given).first()
 
 
-def find_fits(connection: Connection, ids: Sequence[str], owner: str) -> Sequence[Row[Any]]:
+def find_fits(
+    connection: Connection, ids: Sequence[str], owner: str, kind: str = "fit"
+) -> Sequence[Row[Any]]:
     """The owner's fits of these ids in any order, deleted ones too, as `find_fit` gives them."""
     return connection.execute(
-        _WITH_DATASET.where(fits.c.id.in_(ids), fits.c.owner == owner)
+        _WITH_DATASET.where(fits.c.id.in_(ids), fits.c.owner == owner, fits.c.kind == kind)
     ).fetchall()
 
 
 def page_of_fits(
-    connection: Connection, query: ListQuery, owner: str, now: float
+    connection: Connection, query: ListQuery, owner: str, now: float, kind: str = "fit"
 ) -> tuple[Sequence[Row[Any]], bool]:
     """One page, newest first, and whether more follow; rows as `find_fit` gives them."""
-    found, more = page(connection, fits, query, owner, now)
+    found, more = page(connection, fits, query, owner, now, kind=kind)
     ids = [row.id for row in found]
-    by_id = {row.id: row for row in find_fits(connection, ids, owner)}
+    by_id = {row.id: row for row in find_fits(connection, ids, owner, kind)}
     return [by_id[fit_id] for fit_id in ids], more
 
 
@@ -272,7 +292,7 @@ def unwoken(connection: Connection, *, before: float, limit: int) -> list[str]:
                 fits.c.status == "queued",
                 func.coalesce(fits.c.woken_at, 0.0) < before,
             )
-            .order_by(fits.c.id)
+            .order_by(fits.c.created_at, fits.c.id)
             .limit(limit)
         ).scalars()
     )

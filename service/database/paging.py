@@ -21,18 +21,27 @@ from service.schemas.lists import ListQuery
 
 
 def page(
-    connection: Connection, table: Table, query: ListQuery, owner: str, now: float
+    connection: Connection,
+    table: Table,
+    query: ListQuery,
+    owner: str,
+    now: float,
+    *,
+    kind: str | None = None,
 ) -> tuple[Sequence[Row[Any]], bool]:
     """At most `query.limit` rows of `owner`'s, and whether more follow.
 
-    Ids are ULIDs, so that their order is the order of creation.
+    Of a table of several kinds, those of one `kind`. Its ids are one prefix and ULIDs, so that
+    their order is the order of creation.
     """
+    of_kind = [] if kind is None else [table.c.kind == kind]
     rows = connection.execute(
         select(table)
         .where(
             table.c.owner == owner,
             table.c.deleted_at.is_(None),
             func.coalesce(table.c.expires_at, now) >= now,
+            *of_kind,
             *_filters(table, query),
         )
         .order_by(table.c.id.desc())

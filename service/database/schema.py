@@ -47,6 +47,8 @@ fits = Table(
     "fits",
     metadata,
     Column("id", String(40), primary_key=True),
+    # A learning-rate range test has the life of a fit, and is a row of its own kind.
+    Column("kind", String(20), nullable=False, server_default="fit"),
     Column("owner", String(100), nullable=False),
     Column("status", String(20), nullable=False),
     Column("stop_reason", String(20)),
@@ -78,7 +80,7 @@ fits = Table(
     Column("traceparent", String(60)),
     Column("tags", JSON, nullable=False),
     Column("metadata", JSON, nullable=False),
-    Index("ix_fits_owner_id", "owner", "id"),
+    Index("ix_fits_owner_kind_id", "owner", "kind", "id"),
     Index("ix_fits_status_woken_at", "status", "woken_at"),
     Index("ix_fits_status_lease", "status", "lease_expires_at"),
     Index("ix_fits_dataset_id_status", "dataset_id", "status"),

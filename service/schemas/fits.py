@@ -85,12 +85,8 @@ def _one_of(name: str, other: str) -> dict[str, Any]:
     return {"properties": kinds, "required": [name]}
 
 
-class FitRequest(Schema):
-    """What to fit, to what, and how."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [_one_of("steps", "epochs"), _one_of("epochs", "steps")]}
-    )
+class FitFields(Schema):
+    """What a fit's body holds, and the body of whatever else descends as a fit does."""
 
     dataset: Annotated[
         Annotated[DatasetId, Tag("scalar")] | Annotated[DatasetRequest, Tag("object")],
@@ -138,6 +134,19 @@ class FitRequest(Schema):
     tags: Tags = []
     metadata: Metadata = {}
 
+    @property
+    def targets(self) -> list[str]:
+        """The target columns, however many were named."""
+        return [self.target] if isinstance(self.target, str) else list(self.target)
+
+
+class FitRequest(FitFields):
+    """What to fit, to what, and how."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [_one_of("steps", "epochs"), _one_of("epochs", "steps")]}
+    )
+
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
@@ -145,8 +154,3 @@ class FitRequest(Schema):
                 "epochs_or_steps", "give either epochs or steps, one of the two"
             )
         return self
-
-    @property
-    def targets(self) -> list[str]:
-        """The target columns, however many were named."""
-        return [self.target] if isinstance(self.target, str) else list(self.target)

@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect
 
+import service.migrations
 from service.database import Database, migrate
 from service.database.schema import metadata
 from service.errors import Unavailable
@@ -72,12 +75,41 @@ def test_rows_go_through_every_migration(tmp_path: Path) -> None:
     migrate(settings)
 
     with database.read() as connection:
-        assert connection.exec_driver_sql("SELECT id FROM fits").scalar() == "fit_1"
+        rows = connection.exec_driver_sql("SELECT id, kind FROM fits").fetchall()
+        assert rows == [("fit_1", "fit")]
         assert connection.exec_driver_sql("SELECT fit_id FROM artifacts").scalar() == "fit_1"
         assert connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall() == []
     database.close()
     migrate(settings, "base")
     assert tables(settings) == set()
+
+
+def test_a_version_that_knows_fits_alone_finds_nothing_else(tmp_path: Path) -> None:
+    # given a fit and a range test, each with an artifact
+    settings = Settings(data_dir=tmp_path)
+    migrate(settings)
+    database = Database(settings.database_address)
+    with database.write() as connection:
+        insert(connection, "fit_1")
+        insert(connection, "lrt_1", kind="lr_range_test")
+
+    # when the database goes back to the version before
+    config = Config()
+    config.set_main_option("script_location", str(Path(service.migrations.__file__).parent))
+    with database.engine.connect() as connection:
+        connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
+        with connection.begin():
+            config.attributes["connection"] = connection
+            command.downgrade(config, "0003")
+
+    # then the fit alone is there
+    with database.read() as connection:
+        ids = [
+            connection.exec_driver_sql(f"SELECT {column} FROM {table}").scalars().all()  # noqa: S608 (our own names)
+            for column, table in (("id", "fits"), ("fit_id", "artifacts"))
+        ]
+    database.close()
+    assert ids == [["fit_1"]] * 2
 
 
 def test_a_database_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from workers.engine.dtypes import Weights
 from workers.engine.errors import EngineError, SpecificationError
 from workers.engine.evaluating import GradientCheck, check_gradients, loss_over
 from workers.engine.fitting import check, fit
+from workers.engine.lr_range import LrRange, LrRangeResult, lr_range_test
 from workers.engine.planner import is_streamed
 from workers.engine.predicting import answers, predict, probabilities
 from workers.engine.results import History, Progress, Result, Status, Trajectory
@@ -18,6 +19,8 @@ __all__ = [
     "EngineError",
     "GradientCheck",
     "History",
+    "LrRange",
+    "LrRangeResult",
     "Progress",
     "Result",
     "RowSource",
@@ -37,6 +40,7 @@ __all__ = [
     "fit",
     "is_streamed",
     "loss_over",
+    "lr_range_test",
     "predict",
     "probabilities",
     "warm_up",

@@ -84,6 +84,7 @@ class LrRangeResult:
     `steepest` and `valley` are the rules of `workers.engine.lr_suggestions`. Both are None where
     the curve has too few points for either, or was not finished, and then the `reason` says so.
     "diverged" is a smoothed loss past the threshold, or a loss or weight that is not finite.
+    `epoch` is the last point's, counted from 0.
     """
 
     lr: Floats
@@ -93,6 +94,7 @@ class LrRangeResult:
     valley: float | None
     reason: str | None
     stop_reason: StopReason
+    epoch: int
     strategy: str
     n_threads: int
     compute_seconds: float
@@ -139,6 +141,7 @@ def lr_range_test(
         valley=valley(lr, loss, rule.num_iter) if reason is None else None,
         reason=reason,
         stop_reason=stop_reason,
+        epoch=descent.trace.batches.epoch_of(max(0, len(lr) - 1)),
         strategy=strategy,
         n_threads=descent.n_threads,
         compute_seconds=clock() - began,

@@ -1,0 +1,69 @@
+"""One fit of a claim's data."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from service.artifacts import load_arrays
+from service.context import Context
+from service.lifecycle import Claim
+from service.starts import START, START_STATE
+from workers.engine import Result, Snapshot, Specification, Start, fit
+from workers.inputs import Loaded
+from workers.recording import describe_divergence, describe_result, kept_arrays
+from workers.runs import Ending, Watch
+
+
+@dataclass(frozen=True)
+class FitRun:
+    """A fit as far as it came."""
+
+    claim: Claim
+    loaded: Loaded
+    result: Result
+
+    @classmethod
+    def of(cls, context: Context, claim: Claim, loaded: Loaded, watch: Watch) -> Self:
+        """Fit; raises SpecificationError where that cannot begin."""
+        result = fit(
+            Specification.from_mapping(claim.spec),
+            loaded.rows,
+            held_out=loaded.held_out,
+            start=_start(context, claim),
+            on_progress=watch.show,
+            should_stop=watch.should_stop,
+        )
+        return cls(claim, loaded, result)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the watch stopped it."""
+        return self.result.status == "interrupted"
+
+    @property
+    def n_steps(self) -> int:
+        """The updates made."""
+        return self.result.n_steps
+
+    def ending(self) -> Ending:
+        """The end, where the fit does not go on elsewhere: an interrupted one was cancelled."""
+        result = self.result
+        diverged = result.status == "diverged"
+        return Ending(
+            status="cancelled" if self.interrupted else "failed" if diverged else "succeeded",
+            stop_reason="cancelled" if self.interrupted else result.status,
+            result=describe_result(self.claim, self.loaded, result),
+            compute_seconds=result.compute_seconds,
+            error=describe_divergence(result) if diverged else None,
+            artifacts=kept_arrays(self.claim.spec["record"], result),
+        )
+
+
+def _start(context: Context, claim: Claim) -> Start | None:
+    """What the other fit gave, where the fit starts from one."""
+    init = claim.spec["init"]
+    if "fit" not in init:
+        return None
+    snapshot = None
+    if init["optimizer_state"]:
+        snapshot = Snapshot.from_arrays(load_arrays(context, claim.fit_id, START_STATE))
+    return Start(load_arrays(context, claim.fit_id, START), snapshot)
