@@ -8,7 +8,16 @@ import structlog
 from flask import Flask, Response, current_app, g, request
 from ulid import ULID
 
-from service.api import artifacts, datasets, documentation, fits, operations, plots, problems
+from service.api import (
+    artifacts,
+    datasets,
+    documentation,
+    fits,
+    lr_range_tests,
+    operations,
+    plots,
+    problems,
+)
 from service.api.openapi import operation_of
 from service.api.queries import NoParameters, parameters
 from service.context import open_context
@@ -34,7 +43,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.before_request(_refuse_parameters)
     app.after_request(_end)
     problems.install(app)
-    for part in (datasets, fits, artifacts, plots, operations, documentation):
+    parts = (datasets, fits, artifacts, plots, lr_range_tests, operations, documentation)
+    for part in parts:
         app.register_blueprint(part.blueprint)
     return app
 

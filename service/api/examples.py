@@ -16,3 +16,10 @@ FIT = {
     "init": {"weights": {"weight": [[-3]], "bias": [-2]}},
     "dtype": "float64",
 }
+LR_RANGE_TEST = {
+    "dataset": FIT["dataset"],
+    "target": "y",
+    "optimizer": {"kind": "adam"},
+    "start_lr": 1e-5,
+    "end_lr": 1,
+}

@@ -5,6 +5,7 @@ from typing import Any
 from flask import request
 
 from service.api.requests import context
+from service.lr_range_plots import range_plot_kinds
 from service.plots import plot_kinds
 
 _FORMATS = {
@@ -35,6 +36,15 @@ def with_links(fit: dict[str, Any]) -> dict[str, Any]:
     return fit | {
         "plots": {kind: f"{url}/plots/{kind}.png" for kind in plot_kinds(fit)},
         "artifacts": _artifacts(fit, url),
+        "urls": {"self": url, "cancel": f"{url}/cancel"},
+    }
+
+
+def with_range_test_links(test: dict[str, Any]) -> dict[str, Any]:
+    """The range test with the URLs of its plot and itself."""
+    url = f"{base_url()}/v1/lr-range-tests/{test['id']}"
+    return test | {
+        "plots": {kind: f"{url}/plots/{kind}.png" for kind in range_plot_kinds(test)},
         "urls": {"self": url, "cancel": f"{url}/cancel"},
     }
 

@@ -162,7 +162,7 @@ def _describe(path: str, described: Operation) -> dict[str, Any]:
 _PREFER = {
     "name": "Prefer",
     "in": "header",
-    "description": "`wait=N` holds the answer until the fit has ended, N seconds at most.",
+    "description": "`wait=N` holds the answer until the end, N seconds at most.",
     "schema": {"type": "string"},
     "example": "wait=10",
 }

@@ -75,9 +75,9 @@ class ListParameters(Schema):
 
 
 class FitListParameters(ListParameters):
-    """A page of fits, or fits by id."""
+    """A page of fits, or of other jobs with their life; or some of them by id."""
 
-    status: FitStatus | None = Field(default=None, description="Only fits in this state.")
+    status: FitStatus | None = Field(default=None, description="Only what is in this state.")
     ids: str | None = Field(
         default=None, description="Up to 1,000 ids, comma-separated; the answer keeps their order."
     )
