@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 CONFIGURATION = Path(__file__).parent.parent / "schemathesis.toml"
@@ -23,8 +24,10 @@ def test_no_request_that_can_be_drawn_breaks_the_contract(service_url: str, tmp_
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
 
+    paths = httpx.get(f"{service_url}/openapi.json").json()["paths"]
+    n_operations = sum(len(operations) for operations in paths.values())
     assert run.returncode == 0, run.stdout
-    assert "Tested: 14" in run.stdout
+    assert f"Tested: {n_operations}" in run.stdout
