@@ -43,6 +43,20 @@ def test_the_smoothed_curve_and_the_faint_raw_one_are_whole() -> None:
     assert axes.get_xgridlines()[0].get_visible()
 
 
+@pytest.mark.parametrize(("first", "last"), [(1e-7, 10), (0.02, 0.05)])
+def test_the_rates_are_written_out(first: float, last: float) -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    _, loss, raw_loss = curve(50)
+
+    draw_lr(axes, np.geomspace(first, last, 50), loss, raw_loss, None)
+
+    figure.draw_without_rendering()
+    written = [label.get_text() for label in axes.get_xticklabels(which="both")]
+    shown = [float(text.replace("\N{MINUS SIGN}", "-")) for text in written if text]
+    assert any(first <= rate <= last for rate in shown)
+
+
 def test_every_suggestion_is_marked_on_the_smoothed_curve() -> None:
     axes = Figure().subplots()
     lr, loss, raw_loss = curve(50)
