@@ -36,6 +36,8 @@ def fit_body(row: Mapping[str, Any]) -> dict[str, Any]:
         "dataset": {"id": row["dataset_id"], "digest": row["digest"], "n_rows": row["n_rows"]},
         "progress": _progress(row, result),
         **{key: result.get(key) for key in _RESULT_KEYS},
+        # The kinds alone: where they are is the edge's to say.
+        "plots": result.get("plots", []),
         "error": row.get("error"),
         "tags": row["tags"],
         "metadata": row["metadata"],

@@ -11,6 +11,7 @@ from service import lifecycle
 from service.artifacts import load_arrays, store_arrays
 from service.context import Context
 from service.lifecycle import Claim
+from service.plots import plot_kinds
 from service.starts import START, START_STATE
 from workers import engine
 from workers.draining import draining
@@ -123,6 +124,7 @@ def _record(
         for name, arrays in kept_arrays(claim.spec["record"], result).items()
     ]
     body = describe_result(claim, loaded, result)
+    body["plots"] = plot_kinds(claim.spec, body, claim.columns)
     body["diagnostics"]["seconds"] = {
         "queued": claim.started_at - claim.created_at,
         "data": data_seconds,

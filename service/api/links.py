@@ -5,7 +5,7 @@ from typing import Any
 from flask import request
 
 from service.api.requests import context
-from service.plots import plot_kinds
+from service.plots import ANIMATION
 
 _FORMATS = {
     "weights": ("json", "safetensors", "npz", "onnx"),
@@ -33,10 +33,14 @@ def with_links(fit: dict[str, Any]) -> dict[str, Any]:
     """The fit with the URLs of its plots, artifacts and itself."""
     url = fit_url(fit)
     return fit | {
-        "plots": {kind: f"{url}/plots/{kind}.png" for kind in plot_kinds(fit)},
+        "plots": {kind: f"{url}/plots/{_file_name(kind)}" for kind in fit["plots"]},
         "artifacts": _artifacts(fit, url),
         "urls": {"self": url, "cancel": f"{url}/cancel"},
     }
+
+
+def _file_name(kind: str) -> str:
+    return f"{kind}.gif" if kind == ANIMATION else f"{kind}.png"
 
 
 def _artifacts(fit: dict[str, Any], url: str) -> dict[str, Any]:
