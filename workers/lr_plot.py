@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 _COLORS = {"steepest": "tab:red", "valley": "tab:green"}
@@ -28,9 +27,6 @@ def draw_lr(
     for name, rate in (suggestion or {}).items():
         _mark(axes, rate, float(np.interp(rate, lr, loss)), name)
     axes.set_xscale("log")
-    # The labels that come with the scale are TeX, which pictures show as it is written.
-    axes.xaxis.set_major_formatter(LogFormatter())
-    axes.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
     _look_at(axes, loss)
     axes.set_xlabel("learning rate")
     axes.set_ylabel("loss")

@@ -6,7 +6,7 @@ from flask import request
 
 from service.api.requests import context
 from service.lr_range_plots import range_plot_kinds
-from service.plots import plot_kinds
+from service.plots import ANIMATION
 from service.reproduction import obstacle
 
 _FORMATS = {
@@ -35,7 +35,7 @@ def with_links(fit: dict[str, Any]) -> dict[str, Any]:
     """The fit with the URLs of its plots, artifacts and itself."""
     url = fit_url(fit)
     return fit | {
-        "plots": {kind: f"{url}/plots/{kind}.png" for kind in plot_kinds(fit)},
+        "plots": {kind: f"{url}/plots/{_file_name(kind)}" for kind in fit["plots"]},
         "artifacts": _artifacts(fit, url),
         "urls": {"self": url, "cancel": f"{url}/cancel"},
     }
@@ -48,6 +48,10 @@ def with_range_test_links(test: dict[str, Any]) -> dict[str, Any]:
         "plots": {kind: f"{url}/plots/{kind}.png" for kind in range_plot_kinds(test)},
         "urls": {"self": url, "cancel": f"{url}/cancel"},
     }
+
+
+def _file_name(kind: str) -> str:
+    return f"{kind}.gif" if kind == ANIMATION else f"{kind}.png"
 
 
 def _artifacts(fit: dict[str, Any], url: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`/v1/fits/{id}/plots/{kind}.{png,svg}`."""
+"""`/v1/fits/{id}/plots/{kind}.{png,svg}` and `/v1/fits/{id}/plots/animation.{gif,mp4}`."""
 
 from flask import Blueprint, Response
 
@@ -6,8 +6,8 @@ from service.api.openapi import Content, Operation, operation
 from service.api.queries import parameters
 from service.api.requests import context, owner
 from service.api.responses import artifact
-from service.plots import MEDIA_TYPES, Plot, get_plot
-from service.schemas.plots import PlotFormat, PlotOptions
+from service.plots import ANIMATION, ANIMATION_TYPES, MEDIA_TYPES, Plot, get_plot
+from service.schemas.plots import AnimationFormat, AnimationOptions, PlotFormat, PlotOptions
 
 blueprint = Blueprint("plots", __name__, url_prefix="/v1/fits/<fit_id>/plots")
 
@@ -17,7 +17,9 @@ blueprint = Blueprint("plots", __name__, url_prefix="/v1/fits/<fit_id>/plots")
     Operation(
         "getPlot",
         "artifacts",
-        "A picture of the fit: `loss`, or `fit` (data, initial and fitted line)",
+        "A picture of the fit: `loss`, `fit` (data and curve), `residuals`, `predicted`, `surface` "
+        "(the loss over two weights), `boundary` (between classes), `weights` (over the steps), "
+        "`confusion`, `roc`; 404 names those that suit the fit",
         query=PlotOptions,
         answers={
             200: tuple(Content(media_type) for media_type in MEDIA_TYPES.values()),
@@ -34,3 +36,27 @@ def get_picture(fit_id: str, kind: str, form: PlotFormat) -> Response:
     plot = Plot(kind, form, parameters(PlotOptions))
     content = get_plot(context(), fit_id, plot, owner())
     return artifact(content, MEDIA_TYPES[form], f"{fit_id}-{kind}.{form}")
+
+
+@blueprint.get("/animation.<any(gif,mp4):form>")
+@operation(
+    Operation(
+        "getAnimation",
+        "artifacts",
+        "The fitted curve as it moves, of a fit of one feature with `record.weights`",
+        query=AnimationOptions,
+        answers={
+            200: tuple(Content(media_type) for media_type in ANIMATION_TYPES.values()),
+            206: (),
+            304: (),
+        },
+        headers={200: ("ETag",)},
+        problems=(404, 410, 416, 422, 503),
+        path_values={"form": tuple(ANIMATION_TYPES)},
+    )
+)
+def get_animation(fit_id: str, form: AnimationFormat) -> Response:
+    """The animation, drawn now if it was not before."""
+    plot = Plot(ANIMATION, form, parameters(AnimationOptions))
+    content = get_plot(context(), fit_id, plot, owner())
+    return artifact(content, ANIMATION_TYPES[form], f"{fit_id}-{ANIMATION}.{form}")

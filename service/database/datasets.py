@@ -48,6 +48,13 @@ def find_columns(connection: Connection, dataset_id: str) -> list[dict[str, Any]
     return columns
 
 
+def find_storage_key(connection: Connection, dataset_id: str) -> str:
+    """Where the dataset's table is, or was if it has been deleted."""
+    found = select(datasets.c.storage_key).where(datasets.c.id == dataset_id)
+    key: str = connection.execute(found).scalar_one()
+    return key
+
+
 def hold_dataset(connection: Connection, dataset_id: str) -> bool:
     """Keep the dataset as it is until the transaction ends; False where it has been deleted.
 

@@ -79,6 +79,7 @@ def end(context: Context, fit_id: str, **more: dict[str, Any]) -> None:
             "final_loss": 0.5,
             "coefficients": {"x": 1.0},
             "fingerprint": {"strategy": "reference"},
+            "plots": ["loss", "fit", "animation"],
         },
         artifacts=rows,
     )
@@ -137,7 +138,11 @@ def test_an_ended_fit_has_its_links(http: FlaskClient, context: Context) -> None
 
     Fit.model_validate(ended)
     url = f"http://localhost/v1/fits/{fit['id']}"
-    assert ended["plots"] == {"loss": f"{url}/plots/loss.png", "fit": f"{url}/plots/fit.png"}
+    assert ended["plots"] == {
+        "loss": f"{url}/plots/loss.png",
+        "fit": f"{url}/plots/fit.png",
+        "animation": f"{url}/plots/animation.gif",
+    }
     assert ended["artifacts"] == {
         "weights": {f: f"{url}/weights.{f}" for f in ("json", "safetensors", "npz", "onnx")},
         "history": {f: f"{url}/history.{f}" for f in ("json", "csv", "parquet")},
