@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from workers.lr_plot import draw_lr
+from workers.plots.canvas import write_numbers_out
 
 
 def curve(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -51,6 +52,7 @@ def test_the_rates_are_written_out(first: float, last: float) -> None:
 
     draw_lr(axes, np.geomspace(first, last, 50), loss, raw_loss, None)
 
+    write_numbers_out(figure)
     figure.draw_without_rendering()
     written = [label.get_text() for label in axes.get_xticklabels(which="both")]
     shown = [float(text.replace("\N{MINUS SIGN}", "-")) for text in written if text]

@@ -14,7 +14,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import LogFormatter
 
 from service.schemas.plots import PlotFormat, PlotOptions
 from workers.engine.threads import torch_threads
@@ -54,16 +54,17 @@ def render(
     buffer = io.BytesIO()
     with canvas(options) as figure:
         draw(figure.subplots(), given)
-        _write_decades_out(figure)
+        write_numbers_out(figure)
         undated = {"Date": None} if plot_format == "svg" else {"Software": None}
         figure.savefig(buffer, format=plot_format, dpi=options.dpi, metadata=undated)
     return buffer.getvalue()
 
 
-def _write_decades_out(figure: Figure) -> None:
+def write_numbers_out(figure: Figure) -> None:
     """Logarithmic axes write powers of ten in TeX, which is not read: see `canvas`."""
     for axes in figure.axes:
         for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
             if scale == "log":
-                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-                axis.set_minor_formatter(NullFormatter())
+                axis.set_major_formatter(LogFormatter())
+                few = LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4))
+                axis.set_minor_formatter(few)
