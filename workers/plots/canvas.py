@@ -14,7 +14,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from service.schemas.plots import PlotFormat, PlotOptions
 from workers.engine.threads import torch_threads
@@ -22,6 +22,7 @@ from workers.engine.threads import torch_threads
 Given = TypeVar("Given")
 
 _EXCESS = 1e-3
+_DECADE = 10
 
 
 @contextmanager
@@ -62,9 +63,11 @@ def render(
 
 def write_numbers_out(figure: Figure) -> None:
     """Logarithmic axes write powers of ten in TeX, which is not read: see `canvas`."""
+    written = FuncFormatter(lambda value, _: f"{value:g}")
     for axes in figure.axes:
         for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
             if scale == "log":
-                axis.set_major_formatter(LogFormatter())
-                few = LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4))
-                axis.set_minor_formatter(few)
+                low, high = axis.get_view_interval()
+                axis.set_major_formatter(written)
+                # Within a decade there may be no power of ten to be read.
+                axis.set_minor_formatter(written if high < _DECADE * low else NullFormatter())
