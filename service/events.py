@@ -4,7 +4,7 @@ Events only tell that something happened; what happened stands in the database. 
 loses the telling, never the fact, so that whoever waits looks at the database now and then.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -25,15 +25,20 @@ class Events:
 
     def publish(self, subject: str, kind: str, data: Mapping[str, Any]) -> None:
         """Add one event to the subject's stream."""
-        key = _key(subject)
+        self.publish_all([(subject, kind, data)])
+
+    def publish_all(self, events: Iterable[tuple[str, str, Mapping[str, Any]]]) -> None:
+        """Add each event (subject, kind, data) to its subject's stream, in one round trip."""
         pipe = self.client.pipeline(transaction=False)
-        pipe.xadd(
-            key,
-            {"type": kind, "data": orjson.dumps(data)},
-            maxlen=_KEPT_EVENTS,
-            approximate=True,
-        )
-        pipe.expire(key, _KEPT_SECONDS)
+        for subject, kind, data in events:
+            key = _key(subject)
+            pipe.xadd(
+                key,
+                {"type": kind, "data": orjson.dumps(data)},
+                maxlen=_KEPT_EVENTS,
+                approximate=True,
+            )
+            pipe.expire(key, _KEPT_SECONDS)
         pipe.execute()
 
     def wait(self, subject: str, kind: str, *, after: str, seconds: float) -> tuple[str, bool]:

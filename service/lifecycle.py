@@ -17,18 +17,17 @@ from typing import Any, Literal
 import structlog
 
 from service.context import Context
-from service.database import fits as queries
+from service.database import Connection, life
 from service.errors import Conflict
 from service.fits import find_row
 from service.kinds import FIT, Kind
 from service.retention import expiry
-from service.waking import announce_end, wake
+from service.waking import announce_ends, wake
 
 log = structlog.get_logger(__name__)
 
 # A wake-up that has had this long to arrive, and that the broker no longer has, is lost.
 _LOST_AFTER_SECONDS = 5.0
-_SWEPT_AT_ONCE = 1000
 
 Outcome = Literal["succeeded", "failed", "cancelled"]
 
@@ -48,6 +47,7 @@ class Claim:
 
     fit_id: str
     kind: str
+    queue: str
     fence: int
     attempt: int
     spec: dict[str, Any]
@@ -61,21 +61,46 @@ class Claim:
     traceparent: str | None
 
 
-def claim(context: Context, fit_id: str, worker: str) -> Claim | None:
-    """Take a waiting fit; None where it is another's, ended or gone."""
+@dataclass(frozen=True)
+class End:
+    """How a claim ends: a terminal status with all that belongs to it."""
+
+    claim: Claim
+    status: Outcome
+    stop_reason: str
+    result: Mapping[str, Any] | None
+    error: Mapping[str, Any] | None = None
+    artifacts: Sequence[Mapping[str, Any]] = ()
+
+
+def claim_waiting(context: Context, queue: str, worker: str) -> list[Claim]:
+    """Take what waits first in the queue: several fits where they are short, none where none waits.
+
+    Where more wait, another worker is sent for.
+    """
     with context.database.write() as connection:
-        row = queries.claim(
+        rows, more = life.claim_waiting(
             connection,
-            fit_id,
+            queue,
             worker=worker,
             now=time.time(),
             lease_seconds=context.settings.lease_seconds,
         )
-    if row is None:
-        return None
+    if more:
+        wake(context, [queue])
+    return [_claim(row) for row in rows]
+
+
+def _claim(row: Any) -> Claim:
+    validation = None
+    if row.validation_dataset_id is not None:
+        validation = StoredDataset(
+            row.validation_columns, row.validation_n_rows, row.validation_storage_key
+        )
     return Claim(
         fit_id=row.id,
         kind=row.kind,
+        queue=row.queue,
         fence=row.fence,
         attempt=row.attempt,
         spec=row.spec,
@@ -83,11 +108,7 @@ def claim(context: Context, fit_id: str, worker: str) -> Claim | None:
         columns=row.columns,
         n_rows=row.n_rows,
         storage_key=row.storage_key,
-        validation=None
-        if row.validation_dataset_id is None
-        else StoredDataset(
-            row.validation_columns, row.validation_n_rows, row.validation_storage_key
-        ),
+        validation=validation,
         created_at=row.created_at,
         started_at=row.started_at,
         traceparent=row.traceparent,
@@ -100,7 +121,7 @@ def renew(context: Context, claim: Claim, progress: Mapping[str, Any] | None) ->
     The fit's status, running or cancelling; None where the claim is lost.
     """
     with context.database.write() as connection:
-        return queries.renew(
+        return life.renew(
             connection,
             claim.fit_id,
             claim.fence,
@@ -109,34 +130,36 @@ def renew(context: Context, claim: Claim, progress: Mapping[str, Any] | None) ->
         )
 
 
-def finish(
-    context: Context,
-    claim: Claim,
-    *,
-    status: Outcome,
-    stop_reason: str,
-    result: Mapping[str, Any] | None,
-    error: Mapping[str, Any] | None = None,
-    artifacts: Sequence[Mapping[str, Any]] = (),
-) -> bool:
-    """End the fit with all that belongs to it, then tell; False where the claim is lost.
+def finish(context: Context, ends: Sequence[End]) -> list[bool]:
+    """End the fits with all that belongs to them by one write, then tell.
 
-    A fit that is being cancelled ends as cancelled, with what it has.
+    False for each claim that is lost. A fit that is being cancelled ends so, with what it has.
     """
     now = time.time()
+    with context.database.write() as connection:
+        done = [_finish(context, connection, end, now) for end in ends]
+    ended = [
+        (end.claim.fit_id, *found)
+        for end, found in zip(ends, done, strict=True)
+        if found is not None
+    ]
+    announce_ends(context, ended)
+    return [found is not None for found in done]
+
+
+def _finish(
+    context: Context, connection: Connection, end: End, now: float
+) -> tuple[str, str] | None:
     values = {
-        "status": status,
-        "stop_reason": stop_reason,
+        "status": end.status,
+        "stop_reason": end.stop_reason,
         "finished_at": now,
         "expires_at": expiry(context, now),
-        "result": result,
-        "error": error,
+        "result": end.result,
+        "error": end.error,
     }
-    with context.database.write() as connection:
-        done = queries.finish(connection, claim.fit_id, claim.fence, values, artifacts)
-    if done is not None:
-        announce_end(context, claim.fit_id, *done)
-    return done is not None
+    claim = end.claim
+    return life.finish(connection, claim.fit_id, claim.fence, values, end.artifacts)
 
 
 def cancel(context: Context, fit_id: str, owner: str, kind: Kind = FIT) -> dict[str, Any]:
@@ -147,20 +170,20 @@ def cancel(context: Context, fit_id: str, owner: str, kind: Kind = FIT) -> dict[
     find_row(context, fit_id, owner, kind)
     now = time.time()
     with context.database.write() as connection:
-        ended = queries.cancel_waiting(connection, fit_id, now=now, expires_at=expiry(context, now))
-        if not ended and not queries.ask_to_cancel(connection, fit_id):
+        ended = life.cancel_waiting(connection, fit_id, now=now, expires_at=expiry(context, now))
+        if not ended and not life.ask_to_cancel(connection, fit_id):
             raise Conflict(f"the {kind.noun} {fit_id} has ended already")
     if ended:
-        announce_end(context, fit_id, "cancelled", "cancelled")
+        announce_ends(context, [(fit_id, "cancelled", "cancelled")])
     return kind.body(find_row(context, fit_id, owner, kind))
 
 
 def requeue(context: Context, claim: Claim) -> bool:
     """Give the fit back unfinished, without a lost attempt; False where the claim is lost."""
     with context.database.write() as connection:
-        done = queries.requeue(connection, claim.fit_id, claim.fence, time.time())
+        done = life.requeue(connection, claim.fit_id, claim.fence, time.time())
     if done:
-        wake(context, [claim.fit_id])
+        wake(context, [claim.queue])
     return done
 
 
@@ -176,33 +199,30 @@ def sweep(context: Context, now: float) -> None:
         "message": f"{most} workers were lost while they computed this",
     }
     with context.database.write() as connection:
-        ended = queries.fail_expired(connection, now=now, max_attempts=most, error=lost)
-        taken = queries.take_back_expired(connection, now=now, max_attempts=most)
-        cancelled = queries.cancel_expired(connection, now=now, expires_at=expiry(context, now))
+        ended = life.fail_expired(connection, now=now, max_attempts=most, error=lost)
+        taken = life.take_back_expired(connection, now=now, max_attempts=most)
+        cancelled = life.cancel_expired(connection, now=now, expires_at=expiry(context, now))
     for fit_id in ended:
         log.error("worker_lost", fit_id=fit_id)
-        announce_end(context, fit_id, "failed", "error")
-    for fit_id in cancelled:
-        announce_end(context, fit_id, "cancelled", "cancelled")
+    announce_ends(
+        context,
+        [(fit_id, "failed", "error") for fit_id in ended]
+        + [(fit_id, "cancelled", "cancelled") for fit_id in cancelled],
+    )
     if taken:
-        log.warning("leases_expired", fits=taken)
-        wake(context, taken)
+        log.warning("leases_expired", fits=[fit_id for fit_id, _ in taken])
+        wake(context, [queue for _, queue in taken])
     _wake_again(context, now)
 
 
 def _wake_again(context: Context, now: float) -> None:
-    before = now - _LOST_AFTER_SECONDS
+    """Send for workers to the queues whose wake-ups were lost, or wait for workers to be free."""
     with context.database.read() as connection:
-        if not queries.unwoken(connection, before=before, limit=1):
-            return
-    waiting = context.queue.undelivered_fits()
-    with context.database.read() as connection:
-        stale = queries.unwoken(connection, before=before, limit=waiting + _SWEPT_AT_ONCE)
-    # The broker still has `waiting` wake-ups; only what goes beyond them can be lost.
-    lost = stale[: max(0, len(stale) - waiting)]
-    if not lost:
-        return
-    with context.database.write() as connection:
-        queries.mark_woken(connection, lost, now)
-    log.info("wake_ups_sent_again", fits=len(lost))
-    wake(context, lost)
+        queues = life.unwoken_queues(connection, before=now - _LOST_AFTER_SECONDS)
+    for queue in queues:
+        if context.queue.undelivered(queue):
+            continue
+        with context.database.write() as connection:
+            life.mark_woken(connection, queue, now)
+        log.info("wake_up_sent_again", queue=queue)
+        wake(context, [queue])

@@ -55,14 +55,14 @@ def resolve_range_test(
     Arguments and errors are those of `resolve`, for the short fit that the test makes.
     """
     try:
-        fit = resolve(_short_fit(request), dataset, settings, origin=origin)
+        fit = resolve(short_fit(request), dataset, settings, origin=origin)
     except InvalidInput as error:
         raise InvalidInput(error.detail, places=[*map(_moved, error.places)]) from None
     spec = request.model_dump(mode="json", exclude={"dataset"})
     return {"dataset": fit["dataset"], **spec, "features": fit["features"], "loss": fit["loss"]}
 
 
-def _short_fit(request: LrRangeRequest) -> FitRequest:
+def short_fit(request: LrRangeRequest) -> FitRequest:
     """The fit of `num_iter` updates, without what plays no part in a range test."""
     fields = {name: getattr(request, name) for name in FitFields.model_fields}
     elsewhere = isinstance(request.validation, ValidationDataset)

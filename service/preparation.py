@@ -3,18 +3,23 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from service.context import Context
 from service.datasets import NewDataset, find_named_row, read_inline
+from service.estimates import estimate
 from service.kinds import FIT, LR_RANGE_TEST, Kind
-from service.lr_range import refuse_unusable, resolve_range_test
+from service.lr_range import refuse_unusable, resolve_range_test, short_fit
 from service.origin import Origin
+from service.queue import FITS_CPU, FITS_SMALL
 from service.resolution import resolve
 from service.schemas.fits import FitRequest, ValidationDataset
 from service.schemas.inits import FitInit
 from service.schemas.lr_range import LrRangeRequest
 from service.starts import find_origin
+
+_MOST_SMALL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,21 @@ class Prepared:
     def kind(self) -> Kind:
         """What is asked for."""
         return LR_RANGE_TEST if isinstance(self.request, LrRangeRequest) else FIT
+
+    @property
+    def queue(self) -> str:
+        """Where it waits: nothing long stands before what is short."""
+        return FITS_SMALL if self.estimate["seconds"] <= _MOST_SMALL_SECONDS else FITS_CPU
+
+    @cached_property
+    def estimate(self) -> dict[str, Any]:
+        """What it would take: see `service.estimates`."""
+        request = self.request
+        if isinstance(request, LrRangeRequest):
+            # Its steps are the plain loop's.
+            request = short_fit(request).model_copy(update={"strategy": "reference"})
+        n_held_out = None if self.validation is None else self.validation["n_rows"]
+        return estimate(request, self.spec, self.dataset, n_held_out)
 
 
 @contextmanager

@@ -10,11 +10,12 @@ from celery import Celery
 from service.settings import Settings
 
 FITS_CPU = "fits.cpu"
+FITS_SMALL = "fits.small"
 ERRANDS = "errands"
 # What a worker of long work takes, and what one that is always soon free again does.
-LONG_QUEUES = (FITS_CPU,)
-QUICK_QUEUES = (ERRANDS,)
-RUN_FIT = "thalweg.run_fit"
+LONG_QUEUES = (FITS_CPU, FITS_SMALL)
+QUICK_QUEUES = (ERRANDS, FITS_SMALL)
+RUN_FITS = "thalweg.run_fits"
 RUN_ERRAND = "thalweg.run_errand"
 
 # What redis-py and kombu raise where the broker does not answer.
@@ -45,7 +46,7 @@ def make_celery(settings: Settings) -> Celery:
         task_ignore_result=True,
         task_acks_late=False,
         task_default_queue=FITS_CPU,
-        task_queues=[kombu.Queue(FITS_CPU), kombu.Queue(ERRANDS)],
+        task_queues=[kombu.Queue(name) for name in (FITS_CPU, FITS_SMALL, ERRANDS)],
         task_routes={RUN_ERRAND: {"queue": ERRANDS}},
         task_create_missing_queues=False,
         task_publish_retry=False,
@@ -78,17 +79,21 @@ class WakeUps:
         self._celery = make_celery(settings)
         self._redis = client
 
-    def fit(self, fit_id: str) -> None:
-        """Wake a worker for a waiting fit."""
-        self._celery.send_task(RUN_FIT, args=(fit_id,), queue=FITS_CPU)
+    def wake(self, queue: str) -> None:
+        """Wake a worker for what waits in the queue of fits.
+
+        A wake-up that no worker has taken up yet is enough: whoever does finds all that waits.
+        """
+        if not self.undelivered(queue):
+            self._celery.send_task(RUN_FITS, args=(queue,), queue=queue)
 
     def errand(self, request: dict[str, Any]) -> None:
         """Wake a worker for what a request waits for."""
         self._celery.send_task(RUN_ERRAND, kwargs=request, queue=ERRANDS)
 
-    def undelivered_fits(self) -> int:
-        """Wake-ups for fits that no worker has taken up yet."""
-        return int(self._redis.llen(FITS_CPU))
+    def undelivered(self, queue: str) -> int:
+        """Wake-ups of the queue that no worker has taken up yet."""
+        return int(self._redis.llen(queue))
 
     def close(self) -> None:
         """Give the broker's connections back."""

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.context import Context
-from service.estimates import estimate
 from service.preparation import prepared
 from service.schemas.fits import FitRequest
 
@@ -19,8 +18,7 @@ def rehearse(context: Context, request: FitRequest, *, owner: str) -> dict[str, 
         spec = ready.spec
         if ready.new is not None:
             spec = spec | {"dataset": _described(ready.new.row)}
-        n_held_out = None if ready.validation is None else ready.validation["n_rows"]
-        return {"spec": spec, **estimate(request, ready.spec, ready.dataset, n_held_out)}
+        return {"spec": spec, **ready.estimate}
 
 
 def _described(row: Mapping[str, Any]) -> dict[str, Any]:

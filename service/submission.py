@@ -18,6 +18,8 @@ from service.schemas.lr_range import LrRangeRequest
 from service.starts import store_origin
 from service.waking import wake
 
+_PRIORITIES = {"low": -1, "normal": 0, "high": 1}
+
 
 def submit(
     context: Context,
@@ -34,7 +36,7 @@ def submit(
     with prepared(context, request, owner) as ready:
         row = _queue(context, ready, traceparent)
     if row["status"] == "queued":
-        wake(context, [row["id"]])
+        wake(context, [row["queue"]])
     return ready.kind.body(row)
 
 
@@ -69,6 +71,9 @@ def _row(ready: Prepared, traceparent: str | None) -> dict[str, Any]:
         "spec_digest": spec_digest(ready.spec),
         "created_at": now,
         "expires_at": None,
+        "queue": ready.queue,
+        "priority": _PRIORITIES[ready.request.priority],
+        "estimated_seconds": ready.estimate["seconds"],
         "attempt": 1,
         "fence": 0,
         "woken_at": now,

@@ -1,30 +1,37 @@
-"""Telling others about fits: workers that one waits, and waiters that it has ended."""
+"""Telling others about fits: workers that some wait, and waiters that one has ended."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
 
 from service.context import Context
-from service.database import fits as queries
+from service.database import life
 from service.queue import BROKER_ERRORS
 
 log = structlog.get_logger(__name__)
 
 
-def wake(context: Context, ids: Sequence[str]) -> None:
+def wake(context: Context, queues: Iterable[str]) -> None:
     """Send for workers; where that fails the sweeper does it later, for the rows are there."""
-    try:
-        for fit_id in ids:
-            context.queue.fit(fit_id)
-    except BROKER_ERRORS as error:
-        log.warning("wake_up_failed", error=str(error), fits=len(ids))
-        with context.database.write() as connection:
-            queries.mark_woken(connection, ids, None)
+    for queue in dict.fromkeys(queues):
+        try:
+            context.queue.wake(queue)
+        except BROKER_ERRORS as error:
+            log.warning("wake_up_failed", error=str(error), queue=queue)
+            with context.database.write() as connection:
+                life.mark_woken(connection, queue, None)
 
 
-def announce_end(context: Context, fit_id: str, status: str, stop_reason: str) -> None:
-    """Tell whoever waits; where that fails they find the end in the database."""
+def announce_ends(context: Context, ends: Sequence[tuple[str, str, str]]) -> None:
+    """Tell whoever waits: (id, status, stop_reason) each.
+
+    Where that fails they find the end in the database.
+    """
+    told = [
+        (fit_id, "end", {"status": status, "stop_reason": stop_reason})
+        for fit_id, status, stop_reason in ends
+    ]
     try:
-        context.events.publish(fit_id, "end", {"status": status, "stop_reason": stop_reason})
+        context.events.publish_all(told)
     except BROKER_ERRORS as error:
-        log.warning("event_failed", error=str(error), fit_id=fit_id)
+        log.warning("event_failed", error=str(error), fits=len(ends))

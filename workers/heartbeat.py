@@ -1,7 +1,7 @@
-"""The thread that keeps a claim while its fit is computed."""
+"""The thread that keeps claims while their fits are computed."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,20 +16,21 @@ _MOST_SECONDS = 1.0
 
 
 class Heartbeat:
-    """Renews the lease while the `with` block runs, and shows the newest progress.
+    """Renews the leases while the `with` block runs, and shows the newest `progress` by fit.
 
-    `lost` says that the claim is another's by now: whatever is computed on is worth nothing;
-    `cancelled` that the fit is to end with what it has.
+    A claim that is `lost` is another's by now: whatever is computed on is worth nothing; one that
+    is `cancelled` is to end with what it has.
     """
 
-    def __init__(self, context: Context, claim: Claim) -> None:
+    def __init__(self, context: Context, claims: Sequence[Claim]) -> None:
         self._context = context
-        self._claim = claim
+        self._claims = claims
         self._stopped = threading.Event()
-        self._lost = threading.Event()
-        self._cancelled = threading.Event()
+        self._lost: set[str] = set()
+        self._cancelled: set[str] = set()
+        self._ended: set[str] = set()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self.progress: Mapping[str, Any] | None = None
+        self.progress: dict[str, Mapping[str, Any]] = {}
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -44,27 +45,33 @@ class Heartbeat:
         self._stopped.set()
         self._thread.join()
 
-    @property
-    def lost(self) -> bool:
+    def lost(self, claim: Claim) -> bool:
         """Whether the claim has been taken back."""
-        return self._lost.is_set()
+        return claim.fit_id in self._lost
 
-    @property
-    def cancelled(self) -> bool:
+    def cancelled(self, claim: Claim) -> bool:
         """Whether the fit's client has asked for its end."""
-        return self._cancelled.is_set()
+        return claim.fit_id in self._cancelled
+
+    def release(self, claim: Claim) -> None:
+        """Renew this one no more: its end is written, or it is given back."""
+        self._ended.add(claim.fit_id)
 
     def _beat(self) -> None:
         every_seconds = min(_MOST_SECONDS, self._context.settings.lease_seconds / 3)
         while not self._stopped.wait(every_seconds):
-            try:
-                status = renew(self._context, self._claim, self.progress)
-            except Exception:
-                # The edge of this thread: the next beat tries again while the lease lasts.
-                log.exception("heartbeat_failed", fit_id=self._claim.fit_id)
-                continue
-            if status is None:
-                self._lost.set()
-                return
-            if status == "cancelling":
-                self._cancelled.set()
+            for claim in self._claims:
+                if claim.fit_id not in self._ended | self._lost:
+                    self._renew(claim)
+
+    def _renew(self, claim: Claim) -> None:
+        try:
+            status = renew(self._context, claim, self.progress.get(claim.fit_id))
+        except Exception:
+            # The edge of this thread: the next beat tries again while the lease lasts.
+            log.exception("heartbeat_failed", fit_id=claim.fit_id)
+            return
+        if status is None and claim.fit_id not in self._ended:
+            self._lost.add(claim.fit_id)
+        elif status == "cancelling":
+            self._cancelled.add(claim.fit_id)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.lifecycle import Outcome
+from service.lifecycle import Claim, Outcome
 from workers.draining import draining
 from workers.engine import Progress
 from workers.heartbeat import Heartbeat
@@ -27,14 +27,17 @@ class Ending:
 class Watch:
     """The engine's view of the world: whether to stop, and where progress is shown."""
 
-    def __init__(self, heartbeat: Heartbeat) -> None:
+    def __init__(self, heartbeat: Heartbeat, claim: Claim) -> None:
         self._heartbeat = heartbeat
+        self._claim = claim
         self._began = time.monotonic()
 
     def should_stop(self) -> bool:
         """Whether the job is to end here, or to go on elsewhere."""
-        return self._heartbeat.lost or self._heartbeat.cancelled or draining()
+        heartbeat, claim = self._heartbeat, self._claim
+        return heartbeat.lost(claim) or heartbeat.cancelled(claim) or draining()
 
     def show(self, progress: Progress) -> None:
         """Let the next beat of the heart show the progress."""
-        self._heartbeat.progress = progress_of(progress, time.monotonic() - self._began)
+        shown = progress_of(progress, time.monotonic() - self._began)
+        self._heartbeat.progress[self._claim.fit_id] = shown

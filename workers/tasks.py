@@ -6,16 +6,16 @@ too and must not load torch.
 
 from typing import Any
 
-from service.queue import RUN_ERRAND, RUN_FIT
+from service.queue import RUN_ERRAND, RUN_FITS
 from workers.app import app, child_context
 
 
-@app.task(name=RUN_FIT)
-def run_fit(fit_id: str) -> None:
-    """Compute the fit, if it still waits."""
-    from workers.runner import run_fit as run  # noqa: PLC0415
+@app.task(name=RUN_FITS)
+def run_fits(queue: str) -> None:
+    """See to the end what waits first in the queue."""
+    from workers.runner import run_waiting  # noqa: PLC0415
 
-    run(child_context(), fit_id)
+    run_waiting(child_context(), queue)
 
 
 @app.task(name=RUN_ERRAND)

@@ -6,6 +6,7 @@ Times are seconds since the epoch, UTC, as float64: both databases compare them 
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 metadata = MetaData()
@@ -66,6 +68,14 @@ fits = Table(
     Column("finished_at", Double),
     Column("expires_at", Double),
     Column("deleted_at", Double),
+    # Which workers take it, and in which order: 0 is normal, and more comes first.
+    Column("queue", String(40), nullable=False, server_default="fits.cpu"),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    # Roughly what it takes: as many waiting ones are claimed together as are worth it.
+    Column("estimated_seconds", Double, nullable=False, server_default="0"),
+    # Whether the claim that holds it, or lost it, was one of several, and whether it must be alone.
+    Column("grouped", Boolean, nullable=False, server_default=false()),
+    Column("alone", Boolean, nullable=False, server_default=false()),
     # Shown to clients: 1, and one more for every worker that the fit lost.
     Column("attempt", Integer, nullable=False),
     # The fencing token: one more with every claim, and asked for by every later write.
@@ -82,6 +92,7 @@ fits = Table(
     Column("metadata", JSON, nullable=False),
     Index("ix_fits_owner_kind_id", "owner", "kind", "id"),
     Index("ix_fits_status_woken_at", "status", "woken_at"),
+    Index("ix_fits_status_queue", "status", "queue", "priority", "created_at"),
     Index("ix_fits_status_lease", "status", "lease_expires_at"),
     Index("ix_fits_dataset_id_status", "dataset_id", "status"),
     Index("ix_fits_validation_dataset_id_status", "validation_dataset_id", "status"),

@@ -130,6 +130,7 @@ class FitFields(Schema):
     record: Record = Record()
     limits: Limits = Limits()
     strategy: Literal["auto", "reference", "kernels", "streaming"] = "auto"
+    priority: Literal["low", "normal", "high"] = "normal"
     reuse: bool = False
     tags: Tags = []
     metadata: Metadata = {}

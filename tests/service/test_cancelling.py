@@ -6,6 +6,7 @@ from service import datasets, fits, lifecycle
 from service.context import Context
 from service.errors import Conflict, NotFound
 from service.schemas.datasets import DatasetRequest
+from tests.service.claiming import claim_one
 from tests.service.conftest import OWNER
 from tests.service.test_lifecycle import claimed, expire, finish, submit
 
@@ -24,7 +25,7 @@ def test_a_waiting_fit_ends_at_once_and_is_never_claimed(
 
     assert (cancelled["status"], cancelled["stop_reason"]) == ("cancelled", "cancelled")
     assert cancelled["finished_at"] is not None
-    assert lifecycle.claim(context, fit["id"], "worker") is None
+    assert claim_one(context, fit["id"], "worker") is None
     assert context.events.first(fit["id"], seconds=1) == (
         "end", {"status": "cancelled", "stop_reason": "cancelled"},
     )  # fmt: skip

@@ -1,6 +1,5 @@
 """Fits and range tests have one life, and never meet."""
 
-import time
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from service.retention import forget_expired
 from service.schemas.datasets import DatasetRequest
 from service.schemas.lists import ListQuery
 from service.schemas.lr_range import LrRangeRequest
+from tests.service.claiming import claim_one, finish_one, undelivered_fits
 from tests.service.conftest import OWNER
 from tests.service.test_lifecycle import claimed, expire, submit
 from tests.service.test_submission import ended
@@ -35,7 +35,7 @@ def submit_test(context: Context, table: DatasetRequest, **changes: Any) -> dict
 
 def finish_test(context: Context, test_id: str) -> None:
     claim = claimed(context, test_id)
-    lifecycle.finish(context, claim, status="succeeded", stop_reason="completed", result=CURVE)
+    finish_one(context, claim, status="succeeded", stop_reason="completed", result=CURVE)
 
 
 def shown(context: Context, test_id: str) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def test_a_range_test_waits_with_every_default_filled_in(
     assert test["result"] is test["fingerprint"] is None
     assert test["progress"]["total_steps"] == 30
     assert shown(context, test["id"]) == test
-    assert context.queue.undelivered_fits() == 1
+    assert undelivered_fits(context) == 1
     assert claimed(context, test["id"]).kind == "lr_range_test"
 
 
@@ -167,7 +167,7 @@ def test_a_waiting_job_is_cancelled_at_once(
     cancelled = lifecycle.cancel(context, job["id"], OWNER, kind)
 
     assert (cancelled["status"], cancelled["object"]) == ("cancelled", kind.name)
-    assert lifecycle.claim(context, job["id"], "worker") is None
+    assert claim_one(context, job["id"], "worker") is None
 
 
 def test_range_tests_wait_in_the_same_bounded_queue(
@@ -226,23 +226,3 @@ def test_ended_range_tests_are_deleted_and_expire(context: Context, table: Datas
         with pytest.raises(Gone):
             shown(context, test_id)
     assert fits.list_fits(context, ListQuery(), OWNER, LR_RANGE_TEST).data == []
-
-
-def test_the_wake_up_that_was_lost_first_is_sent_again_first(
-    context: Context, table: DatasetRequest
-) -> None:
-    # given a range test and a later fit, whose id sorts before it
-    test, fit = submit_test(context, table), submit(context, table)
-    context.events.client.flushall()
-    context.queue.fit(fit["id"])
-
-    # when one of two wake-ups is gone
-    six_seconds_later = time.time() + 6
-    lifecycle.sweep(context, six_seconds_later)
-
-    # then it is the older job's
-    with context.database.read() as connection:
-        woken = connection.exec_driver_sql(
-            "SELECT id FROM fits WHERE woken_at = ?", (six_seconds_later,)
-        )
-        assert woken.scalars().all() == [test["id"]]

@@ -14,6 +14,7 @@ from service.lifecycle import Claim
 from service.schemas.datasets import DatasetRequest
 from service.schemas.fits import FitRequest
 from service.schemas.lists import ListQuery
+from tests.service.claiming import claim_one, finish_one, undelivered_fits
 from tests.service.conftest import OWNER
 
 
@@ -24,13 +25,13 @@ def submit(context: Context, table: DatasetRequest, **changes: Any) -> dict[str,
 
 
 def claimed(context: Context, fit_id: str, worker: str = "worker") -> Claim:
-    claim = lifecycle.claim(context, fit_id, worker)
+    claim = claim_one(context, fit_id, worker)
     assert claim is not None
     return claim
 
 
 def finish(context: Context, claim: Claim) -> bool:
-    return lifecycle.finish(
+    return finish_one(
         context, claim, status="succeeded", stop_reason="completed", result={"final_loss": 1.0}
     )
 
@@ -55,7 +56,7 @@ def test_a_submitted_fit_waits_with_every_default_filled_in(
     assert fit["spec"]["optimizer"]["lr"] == 1e-3
     assert fit["progress"]["total_steps"] == 3
     assert fits.get_fit(context, fit["id"], OWNER) == fit
-    assert context.queue.undelivered_fits() == 1
+    assert undelivered_fits(context) == 1
 
 
 def test_the_spec_of_a_fit_can_be_posted_again(context: Context, table: DatasetRequest) -> None:
@@ -69,8 +70,8 @@ def test_the_spec_of_a_fit_can_be_posted_again(context: Context, table: DatasetR
 def test_a_fit_is_claimed_once(context: Context, table: DatasetRequest) -> None:
     fit = submit(context, table)
 
-    first = lifecycle.claim(context, fit["id"], "a")
-    second = lifecycle.claim(context, fit["id"], "b")
+    first = claim_one(context, fit["id"], "a")
+    second = claim_one(context, fit["id"], "b")
 
     assert first is not None
     assert second is None
@@ -162,22 +163,20 @@ def test_a_lost_wake_up_is_sent_again(context: Context, table: DatasetRequest) -
     context.events.client.flushall()
 
     lifecycle.sweep(context, time.time())
-    assert context.queue.undelivered_fits() == 0, "it may still be on its way"
+    assert undelivered_fits(context) == 0, "it may still be on its way"
     lifecycle.sweep(context, time.time() + 6)
 
-    assert context.queue.undelivered_fits() == 1
+    assert undelivered_fits(context) == 1
     assert status(context, fit["id"]) == ("queued", 1)
 
 
-def test_wake_ups_that_only_wait_are_not_sent_again(
-    context: Context, table: DatasetRequest
-) -> None:
+def test_one_wake_up_is_enough_for_all_that_wait(context: Context, table: DatasetRequest) -> None:
     for _ in range(3):
         submit(context, table)
 
     lifecycle.sweep(context, time.time() + 6)
 
-    assert context.queue.undelivered_fits() == 3
+    assert undelivered_fits(context) == 1
 
 
 def test_the_end_is_published_after_it_is_committed(
@@ -263,7 +262,7 @@ def test_an_ended_fit_can_be_deleted_with_its_artifacts(
     rows = [store_arrays(context, claim.fit_id, claim.fence, "weights", large)]
     with pytest.raises(Conflict):
         fits.delete_fit(context, fit["id"], OWNER)
-    lifecycle.finish(
+    finish_one(
         context, claim, status="succeeded", stop_reason="completed", result={}, artifacts=rows
     )
     kept = fits.read_artifact(context, fit["id"], "weights", OWNER)

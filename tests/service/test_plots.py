@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from service import lifecycle
 from service.context import Context
 from service.errors import NotFound, PlotNotApplicable
 from service.plots import PLOT_KINDS, Plot, get_plot, plot_kinds
 from service.schemas.datasets import DatasetRequest
 from service.schemas.plots import AnimationFormat, PlotFormat, PlotOptions
+from tests.service.claiming import finish_one
 from tests.service.conftest import OWNER
 from tests.service.test_lifecycle import claimed, submit
 from workers.plots import PLOTS
@@ -122,7 +122,7 @@ def test_held_out_rows_of_one_class_have_no_roc() -> None:
 
 def ended(context: Context, table: DatasetRequest, *suiting: str, **changes: Any) -> str:
     fit = submit(context, table, **changes)
-    lifecycle.finish(
+    finish_one(
         context, claimed(context, fit["id"]), status="succeeded", stop_reason="completed",
         result={"plots": list(suiting)},
     )  # fmt: skip

@@ -13,6 +13,7 @@ from service.rehearsal import rehearse
 from service.schemas.datasets import DatasetRequest
 from service.schemas.fits import FitRequest
 from service.schemas.lists import ListQuery
+from tests.service.claiming import undelivered_fits
 from tests.service.conftest import OWNER
 from tests.service.test_submission import ended
 
@@ -40,7 +41,7 @@ def test_nothing_is_queued_or_kept(context: Context, table: DatasetRequest) -> N
     rehearse(context, request(dataset={"generator": {"kind": "xor", "n": 50}}), owner=OWNER)
 
     assert kept(context) == before
-    assert context.queue.undelivered_fits() == 0
+    assert undelivered_fits(context) == 0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service import datasets, fits, lifecycle, submission
+from service import datasets, fits, submission
 from service.artifacts import load_arrays, store_arrays
 from service.context import Context
 from service.errors import Conflict, Gone, InvalidInput, NotFound, ThalwegError
@@ -15,6 +15,7 @@ from service.retention import forget_expired
 from service.schemas.datasets import DatasetRequest
 from service.schemas.fits import FitRequest
 from service.starts import START, START_STATE
+from tests.service.claiming import finish_one, undelivered_fits
 from tests.service.conftest import OWNER
 from tests.service.test_lifecycle import claimed, finish, submit
 
@@ -33,7 +34,7 @@ def ended(context: Context, table: DatasetRequest, *, state: bool = True, **chan
     claim = claimed(context, fit["id"])
     kept = {"weights": WEIGHTS} | ({"state": STATE} if state else {})
     rows = [store_arrays(context, fit["id"], claim.fence, *one) for one in kept.items()]
-    lifecycle.finish(
+    finish_one(
         context, claim, status="succeeded", stop_reason="completed", result={}, artifacts=rows
     )
     return str(fit["id"])
@@ -197,7 +198,7 @@ def test_an_earlier_equal_fit_is_reused(context: Context, table: DatasetRequest)
     again = submit(context, table, reuse=True, tags=["again"])
 
     assert (again["id"], again["status"]) == (first, "succeeded")
-    assert context.queue.undelivered_fits() == 1
+    assert undelivered_fits(context) == 1
 
 
 def test_an_earlier_equal_fit_is_reused_for_a_dataset_on_the_spot(

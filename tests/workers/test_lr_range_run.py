@@ -18,11 +18,11 @@ from service.schemas.plots import PlotOptions
 from tests.service.conftest import OWNER
 from tests.service.test_kinds import submit_test
 from tests.service.test_lifecycle import expire, submit
+from tests.workers.running import run_all
 from tests.workers.test_runner import run as run_a_fit
 from workers import draining, inputs
 from workers.engine import Data, LrRange, Specification, lr_range_test
 from workers.errands import run_errand
-from workers.runner import run_fit
 
 LONG = {"num_iter": 1_000_000, "end_lr": 1e-6}
 
@@ -35,7 +35,7 @@ def _undrained() -> Iterator[None]:
 
 
 def run(context: Context, test: dict[str, Any]) -> dict[str, Any]:
-    run_fit(context, test["id"])
+    run_all(context)
     return fits.get_fit(context, test["id"], OWNER, LR_RANGE_TEST)
 
 

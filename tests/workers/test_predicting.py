@@ -26,9 +26,9 @@ from service.tables.reading import read_pieces
 from tests.service.conftest import OWNER
 from tests.service.tables.given import as_csv
 from tests.service.test_lifecycle import submit
+from tests.workers.running import run_all
 from tests.workers.test_runner import run
 from workers import inputs
-from workers.runner import run_fit
 
 pytestmark = pytest.mark.usefixtures("errand_worker")
 
@@ -192,7 +192,7 @@ def test_an_answer_that_was_sent_leaves_no_file(http: FlaskClient, context: Cont
     columns = {"x": [1, 2, 3], "y": [2, 4, 6]}
     request = {"dataset": {"columns": columns}, "target": "y", "init": LINE} | STILL
     made = http.post("/v1/fits", json=request).get_json()
-    run_fit(context, made["id"])
+    run_all(context)
     before = files(context)
     url = f"/v1/fits/{made['id']}/predictions"
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from service import errands, lifecycle
+from service import errands
 from service.api.problems import status_of
 from service.context import Context
 from service.errors import NotFound, ThalwegError, WorkerFailed
@@ -13,6 +13,7 @@ from service.reproduction import NotReproducible
 from service.schemas.answers import ValidFit
 from tests.service.api.test_problems import problem
 from tests.service.api.test_resources import COLUMNS, create_fit, end
+from tests.service.claiming import claim_one, finish_one
 
 ROWS = {"features": {"x": [1]}}
 GRADIENT = {
@@ -90,10 +91,10 @@ def test_without_a_worker_the_answer_is_to_come_again(
 
 def test_a_script_is_an_artifact(http: FlaskClient, context: Context) -> None:
     fit = create_fit(http)
-    claim = lifecycle.claim(context, fit["id"], "worker")
+    claim = claim_one(context, fit["id"], "worker")
     assert claim is not None
     result = {"ended_as": "completed", "progress": {"step": 3}, "fingerprint": {}}
-    lifecycle.finish(context, claim, status="succeeded", stop_reason="completed", result=result)
+    finish_one(context, claim, status="succeeded", stop_reason="completed", result=result)
     ended = http.get(f"/v1/fits/{fit['id']}").get_json()
 
     script = http.get(ended["artifacts"]["reproduce"])
@@ -121,11 +122,11 @@ def test_a_script_ends_where_its_fit_was_ended(
     """A fit that is cancelled as it comes to its end was not cut short: its worker knows."""
     stopping = {"monitor": "train_loss", "patience": 9}
     fit = create_fit(http, early_stopping=stopping)
-    claim = lifecycle.claim(context, fit["id"], "worker")
+    claim = claim_one(context, fit["id"], "worker")
     assert claim is not None
     http.post(f"/v1/fits/{fit['id']}/cancel")
     result = {"ended_as": ended_as, "progress": {"step": 2}, "fingerprint": {}}
-    lifecycle.finish(context, claim, status="succeeded", stop_reason="completed", result=result)
+    finish_one(context, claim, status="succeeded", stop_reason="completed", result=result)
 
     script = http.get(f"/v1/fits/{fit['id']}/reproduce.py").text
 

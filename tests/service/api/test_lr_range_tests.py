@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from service import lifecycle
 from service.context import Context
 from service.schemas.answers import LrRangeTest, LrRangeTestList
 from tests.service.api.test_resources import COLUMNS, create_fit
+from tests.service.claiming import claim_one, finish_one
 
 URL = "/v1/lr-range-tests"
 CURVE = {
@@ -31,11 +31,9 @@ def create(http: FlaskClient, **changes: Any) -> dict[str, Any]:
 
 def end(context: Context, test_id: str, **changes: Any) -> None:
     """What a worker does at the end of a range test."""
-    claim = lifecycle.claim(context, test_id, "worker")
+    claim = claim_one(context, test_id, "worker")
     assert claim is not None
-    lifecycle.finish(
-        context, claim, status="succeeded", stop_reason="diverged", result=CURVE | changes
-    )
+    finish_one(context, claim, status="succeeded", stop_reason="diverged", result=CURVE | changes)
 
 
 def test_a_queued_test_says_where_it_is_and_when_to_look(http: FlaskClient) -> None:

@@ -13,7 +13,6 @@ import safetensors.numpy
 from flask import Flask
 from flask.testing import FlaskClient
 
-from service import lifecycle
 from service.api import waiting
 from service.api.app import create_app
 from service.api.artifacts import history_json
@@ -29,6 +28,7 @@ from service.schemas.answers import (
     Trajectory,
 )
 from service.settings import Settings
+from tests.service.claiming import claim_one, finish_one
 
 COLUMNS = {"x": [1, 2.5], "y": [1, 2]}
 HISTORY = {
@@ -61,7 +61,7 @@ def create_fit(http: FlaskClient, **changes: Any) -> dict[str, Any]:
 
 def end(context: Context, fit_id: str, **more: dict[str, Any]) -> None:
     """What a worker does at the end of a fit."""
-    claim = lifecycle.claim(context, fit_id, "worker")
+    claim = claim_one(context, fit_id, "worker")
     assert claim is not None
     rows = [
         store_arrays(context, claim.fit_id, claim.fence, "weights", WEIGHTS),
@@ -69,7 +69,7 @@ def end(context: Context, fit_id: str, **more: dict[str, Any]) -> None:
     ]
     rows += [store_arrays(context, fit_id, claim.fence, *one) for one in more.items()]
     history = {"step": [0], "loss": [1.0], "n": 1, "thinned": False}
-    lifecycle.finish(
+    finish_one(
         context,
         claim,
         status="succeeded",
