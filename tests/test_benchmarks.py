@@ -101,7 +101,14 @@ def test_processes_take_turns_and_the_report_has_their_figures() -> None:
     assert loader["difference"]["weights"] <= 1e-9
     (bar,) = report["bars"]
     ratio = loader["median_seconds"] / engine["median_seconds"]
-    assert bar == {"peer": LOADER.name, "at_least": 1e-9, "ratio": ratio, "reached": True}
+    fastest = loader["min_seconds"] / engine["min_seconds"]
+    assert bar == {
+        "peer": LOADER.name,
+        "at_least": 1e-9,
+        "ratio": ratio,
+        "ratio_of_fastest": fastest,
+        "reached": True,
+    }
 
 
 def test_a_peer_that_does_other_work_ends_the_benchmark() -> None:
@@ -118,7 +125,10 @@ def test_a_peer_that_does_other_work_ends_the_benchmark() -> None:
 def test_a_bar_is_reached_or_not(seconds: float, reached: str) -> None:
     # given a workload whose bar is eight times
     workload = replace(WORKLOADS[0], bars={"slow": 8})
-    entrants = [Entrant("ours", [1.0, 1.0], 1, ["kernels"]), Entrant("slow", [seconds], 1)]
+    entrants = [
+        Entrant("ours", [1.0, 1.0, 0.5], 1, ["kernels"]),
+        Entrant("slow", [seconds, 2.0, 20.0], 1),
+    ]
 
     # when the table is drawn
     table = engine_table([Measured(workload, entrants, {})])
@@ -127,5 +137,6 @@ def test_a_bar_is_reached_or_not(seconds: float, reached: str) -> None:
     columns = {str(column.header): list(column.cells) for column in table.columns}
     assert columns["peer"] == ["ours (kernels)", "slow"]
     assert columns["ratio"] == ["", f"{seconds:.3g}"]
+    assert columns["of mins"] == ["", "4"]
     assert columns["bar"] == ["", "≥ 8"]
     assert columns["reached?"] == ["", reached]

@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.benchmarks.peer_process import unset_variables
 from tests.benchmarks.tables import engine_table, figures_table, scaling_table, timings_table
 
 _REPORT = Path("bench.json")
+_WIDTH_IN_A_FILE = 100
 _OWN_VERSIONS = ("thalweg", "torch", "numpy", "celery")
 
 Part = Callable[[Console, dict[str, Any]], None]
@@ -33,12 +35,15 @@ def main() -> None:
     unknown = [name for name in named if name not in PARTS]
     if unknown:
         parser.error(f"there is no {unknown[0]!r}; these are the parts: {', '.join(PARTS)}")
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_IN_A_FILE)
     report = _begin()
-    for name in named or PARTS:
-        PARTS[name](console, report)
-    _REPORT.write_text(json.dumps(report, indent=2) + "\n")
-    console.print(f"written to {_REPORT}")
+    try:
+        for name in named or PARTS:
+            PARTS[name](console, report)
+    finally:
+        # A part that fails ends the run, but not what was measured before it.
+        _REPORT.write_text(json.dumps(report, indent=2) + "\n")
+        console.print(f"written to {_REPORT}")
 
 
 def _begin() -> dict[str, Any]:
@@ -58,13 +63,15 @@ def _begin() -> dict[str, Any]:
 
 
 def _engine(console: Console, report: dict[str, Any]) -> None:
-    workloads = []
-    for workload in WORKLOADS:
-        console.print(workload.title)
-        workloads.append(engine.measure(workload))
-        report["versions"] |= workloads[-1].versions
-    console.print(engine_table(workloads))
-    report["workloads"] = [measured.as_json() for measured in workloads]
+    workloads: list[engine.Measured] = []
+    try:
+        for workload in WORKLOADS:
+            console.print(workload.title)
+            workloads.append(engine.measure(workload))
+            report["versions"] |= workloads[-1].versions
+            report["workloads"].append(workloads[-1].as_json())
+    finally:
+        console.print(engine_table(workloads))
 
 
 def _scaling(console: Console, report: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from tests.benchmarks.agreement import allowed, difference
 from tests.benchmarks.lineup import Peer, Workload
 from tests.benchmarks.peer_process import started
-from tests.benchmarks.turns import Entrant, Turns, rounds
+from tests.benchmarks.turns import Entrant, Turns, in_turn
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,10 @@ class Measured:
     def ratio(self, entrant: Entrant) -> float:
         """Its median over the engine's."""
         return entrant.timing.median_seconds / self.entrants[0].timing.median_seconds
+
+    def ratio_of_fastest(self, entrant: Entrant) -> float:
+        """Its fastest run over the engine's: far from `ratio` where the machine was busy."""
+        return min(entrant.seconds) / min(self.entrants[0].seconds)
 
     def reached(self, entrant: Entrant) -> bool | None:
         """Whether the engine is as far ahead of it as the bar says; None where there is no bar."""
@@ -40,6 +44,7 @@ class Measured:
                     "peer": entrant.name,
                     "at_least": self.workload.bars[entrant.name],
                     "ratio": self.ratio(entrant),
+                    "ratio_of_fastest": self.ratio_of_fastest(entrant),
                     "reached": self.reached(entrant),
                 }
                 for entrant in self.entrants
@@ -62,13 +67,12 @@ def measure(workload: Workload) -> Measured:
 def _take_turns(workload: Workload, turns: Sequence[Turns]) -> None:
     """All rounds; every turn is held against the engine's last, which comes first in a round."""
     ours: Mapping[str, Any] = {}
-    for round_, taking_part in rounds(turns):
-        for turn in taking_part:
-            figures = turn.take(round_)
-            if turn is turns[0]:
-                ours = figures or {}
-            elif figures is not None:
-                turn.entrant.differ(_compared(workload, turn.peer, ours, figures))
+    for turn in in_turn(turns):
+        figures = turn.take()
+        if turn is turns[0]:
+            ours = figures or {}
+        elif figures is not None:
+            turn.entrant.differ(_compared(workload, turn.peer, ours, figures))
 
 
 def _compared(

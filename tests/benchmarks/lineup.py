@@ -42,18 +42,22 @@ class Workload:
 
 
 OURS = Peer("ours", "ours", ("auto",), is_ours=True)
-PLAIN = Peer("ours, plain loop", "ours", ("reference",), is_ours=True)
+PLAIN = Peer("our plain loop", "ours", ("reference",), is_ours=True)
 USUAL = Peer("usual torch loop", "torch_loops", ("usual",))
 LOADER = Peer("torch DataLoader loop", "torch_loops", ("dataloader",))
 JAX = Peer("JAX jit + scan", "jax_scan")
-SGD_REGRESSOR = Peer("scikit-learn SGDRegressor, row by row", "scikit_learn", compared="end")
+# It updates row by row, not by batches.
+SGD_REGRESSOR = Peer("scikit-learn SGDRegressor", "scikit_learn", compared="end")
 MLP_CLASSIFIER = Peer("scikit-learn MLPClassifier", "scikit_learn", compared="end")
 ONE_PASS = Peer("one pass: numpy X.T @ X", "one_pass", compared="nothing")
 
 # Rounding alone: other orders of the same sums, in float64.
 _ROUNDING = 1e-9
-# In float32 it is larger, and a network's grows with its steps.
+# In float32, and grown with a network's steps.
 _SINGLE_ROUNDING = 1e-3
+# Among many networks a few have gradients that are rounding alone, which Adam enlarges to whole
+# steps; in float64 the same peers are 1e-11 apart.
+_ENLARGED_ROUNDING = 1e-2
 
 WORKLOADS = (
     Workload(
@@ -111,7 +115,7 @@ WORKLOADS = (
         title="200 MLPs 2-16-1: n = 200, 200 full-batch steps of Adam each, float32",
         work=Work("curves", {"n_fits": 200, "n_rows": 200, "n_hidden": 16, "steps": 200}),
         peers=(OURS, USUAL, JAX),
-        tolerance=_SINGLE_ROUNDING,
+        tolerance=_ENLARGED_ROUNDING,
         bars={USUAL.name: 45},
     ),
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.benchmarks.lineup import OURS
 from tests.benchmarks.peer_process import started
-from tests.benchmarks.turns import Entrant, Turns, rounds
+from tests.benchmarks.turns import Entrant, Turns, in_turn
 from tests.benchmarks.workloads import Work
 
 
@@ -84,8 +84,7 @@ def measure(series: Series) -> Grown:
         for value, work in series.works():
             process.prepare(work)
             turns = Turns(process)
-            for round_, taking_part in rounds([turns]):
-                for turn in taking_part:
-                    turn.take(round_)
+            for turn in in_turn([turns]):
+                turn.take()
             points.append((value, turns.entrant))
     return Grown(series, points)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from tests.benchmarks.engine import Measured
@@ -35,30 +36,30 @@ def figures_table(title: str, figures: dict[str, Any]) -> Table:
 
 
 def engine_table(workloads: Sequence[Measured]) -> Table:
-    """Every peer of every workload; its ratio is its median over the engine's."""
-    table = Table("workload", "peer", title="The engine beside its peers", show_lines=False)
-    for heading in ("median", "min", "ratio", "bar", "reached?", "rounds"):
-        table.add_column(heading, justify="right")
+    """Every peer of every workload; its ratios are its median and its min over the engine's."""
+    table = Table("workload", "peer", title="The engine beside its peers", box=SIMPLE)
+    for heading in ("median", "min", "ratio", "of mins", "bar", "reached?"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for measured in workloads:
         table.add_section()
         for entrant in measured.entrants:
             first = entrant is measured.entrants[0]
             table.add_row(
-                measured.workload.title if first else "",
+                measured.workload.name if first else "",
                 _named(entrant),
                 *_times(entrant),
-                f"{measured.ratio(entrant):,.3g}" if not first else "",
+                "" if first else _number(measured.ratio(entrant)),
+                "" if first else _number(measured.ratio_of_fastest(entrant)),
                 *_bar(measured, entrant),
-                str(entrant.rounds),
             )
     return table
 
 
 def scaling_table(grown: Sequence[Grown]) -> Table:
     """How many times as long each value takes as the one before."""
-    table = Table("what grows", title="How the engine's time grows")
-    for heading in ("value", "median", "min", "times the one before", "strategy"):
-        table.add_column(heading, justify="right")
+    table = Table("what grows", title="How the engine's time grows", box=SIMPLE)
+    for heading in ("value", "median", "min", "growth", "strategy"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for of in grown:
         table.add_section()
         before: Entrant | None = None
@@ -87,11 +88,15 @@ def _median(entrant: Entrant) -> float:
 
 def _seconds(seconds: float) -> str:
     unit, size = next((of for of in _UNITS if seconds >= of[1]), _UNITS[-1])
-    return f"{seconds / size:.3g} {unit}"
+    return f"{_number(seconds / size)} {unit}"
+
+
+def _number(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _bar(measured: Measured, entrant: Entrant) -> tuple[str, str]:
     bar = measured.workload.bars.get(entrant.name)
     if bar is None:
         return "", ""
-    return f"≥ {bar:,.3g}", "yes" if measured.reached(entrant) else "no"
+    return f"≥ {_number(bar)}", "yes" if measured.reached(entrant) else "no"

@@ -9,9 +9,10 @@ from tests.benchmarks.peer_process import PeerProcess
 from tests.benchmarks.timing import Timing
 
 ROUNDS = 5
-# A run of this length is no colder than the next one: it counts, and there is one more at most.
+# A first run of this length is hardly colder than the next one: it counts.
 _SLOW_SECONDS = 3.0
-_VERY_SLOW_SECONDS = 10.0
+# Whoever has taken so long, and has been timed at all, has had its turns.
+_PATIENCE_SECONDS = 12.0
 _LEAST_ROUND_SECONDS = 0.1
 _MOST_CALLS = 50
 
@@ -51,24 +52,29 @@ class Entrant:
 
 
 class Turns:
-    """The turns of a peer whose work is prepared: round 0 warms it up, unless it is slow."""
+    """The turns of a peer whose work is prepared: the first warms it up, unless it is slow."""
 
     def __init__(self, process: PeerProcess) -> None:
         self.peer = process.peer
         self.entrant = Entrant(process.peer.name)
-        self.last_round = ROUNDS
         self._process = process
         self._fastest = math.inf
+        self._spent_seconds = 0.0
 
-    def take(self, round_: int) -> dict[str, Any] | None:
+    @property
+    def over(self) -> bool:
+        """Whether it has run as often as it is to."""
+        rounds = self.entrant.rounds
+        return rounds == ROUNDS or (rounds > 0 and self._spent_seconds >= _PATIENCE_SECONDS)
+
+    def take(self) -> dict[str, Any] | None:
         """Run as often as makes a round that can be timed; the figures of the last run."""
+        warm = self._spent_seconds > 0
         calls = min(_MOST_CALLS, max(1, math.ceil(_LEAST_ROUND_SECONDS / self._fastest)))
         seconds, figures = self._process.run(calls)
         self._fastest = min(self._fastest, *seconds)
-        slow = self._fastest >= _SLOW_SECONDS
-        if slow:
-            self.last_round = 0 if self._fastest >= _VERY_SLOW_SECONDS else 1
-        if round_ > 0 or slow:
+        self._spent_seconds += sum(seconds)
+        if warm or self._fastest >= _SLOW_SECONDS:
             self.entrant.seconds += seconds
             self.entrant.rounds += 1
         if figures is not None:
@@ -76,7 +82,7 @@ class Turns:
         return figures
 
 
-def rounds(turns: Sequence[Turns]) -> Iterator[tuple[int, list[Turns]]]:
-    """Each round's number, and who still takes part in it."""
-    for round_ in range(ROUNDS + 1):
-        yield round_, [turn for turn in turns if round_ <= turn.last_round]
+def in_turn(turns: Sequence[Turns]) -> Iterator[Turns]:
+    """Each one's turn, round after round, until all are over."""
+    while taking_part := [turn for turn in turns if not turn.over]:
+        yield from taking_part
