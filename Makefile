@@ -2,6 +2,7 @@
 .PHONY: help demo serve test check format bench openapi clean
 
 BIN := .venv/bin
+PEERS := tests/benchmarks/peers/requirements.txt
 # The first of these that runs and is new enough.
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -29,14 +30,14 @@ format: .venv/.ready ## format, and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/.ready ## measure, print, write bench.json
+bench: .venv/.ready .venv-bench/.ready ## measure, print, write bench.json
 	$(BIN)/python -m tests.benchmarks
 
 openapi: .venv/.ready ## write openapi.yaml anew from the code
 	$(BIN)/thalweg openapi > openapi.yaml
 
-clean: ## remove the virtual environment and every cache, never the data
-	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+clean: ## remove the virtual environments and every cache, never the data
+	rm -rf .venv .venv-bench .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	rm -rf .coverage* .schemathesis *.egg-info build dist
 	find service workers tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -48,4 +49,10 @@ clean: ## remove the virtual environment and every cache, never the data
 	@# By its exact version and first, so that nothing else chooses another one.
 	$(BIN)/pip install --quiet "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.venv-bench/.ready: $(PEERS) constraints.txt | .venv/.ready
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet "$$(grep '^torch==' $(PEERS))"
+	.venv-bench/bin/pip install --quiet --constraint constraints.txt --requirement $(PEERS)
 	@touch $@
