@@ -13,6 +13,7 @@ from typing import Any
 from service.resolution import n_training_rows, n_updates, steps_an_epoch
 from service.schemas.fits import FitRequest, Validation
 from service.schemas.models import Mlp
+from service.schemas.optimizers import Sgd
 from service.suitability import loss_of, n_outputs
 from service.tables.encoding import encode
 from service.weight_shapes import Shapes, count_parameters, weight_shapes
@@ -200,7 +201,8 @@ def _is_compiled(request: FitRequest) -> bool:
         request.scheduler, request.clip_grad_norm, request.tolerance, request.validation,
         request.early_stopping, request.penalty.l1 or request.penalty.l2 or None,
     )  # fmt: skip
-    known = loss_of(request).kind == "mse" and request.optimizer.kind == "sgd"
+    optimizer = request.optimizer
+    known = loss_of(request).kind == "mse" and isinstance(optimizer, Sgd) and not optimizer.maximize
     one_layer = not isinstance(request.model, Mlp)
     asked = request.strategy in ("auto", "kernels")
     return known and one_layer and asked and all(extra is None for extra in extras)

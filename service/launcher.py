@@ -141,7 +141,8 @@ def _quick_worker(settings: Settings) -> Part:
     """Another one, so that no long fit stands before a picture or a prediction."""
     return Part(
         name="quick worker",
-        command=worker_command(",".join(QUICK_QUEUES), 1),
+        # Two, so that a prediction waits for no picture.
+        command=worker_command(",".join(QUICK_QUEUES), 2),
         is_ready=lambda: ready_workers(settings) > 1,
         ready_seconds=_READY_SECONDS,
         stop_seconds=_QUICK_WORKER_STOP_SECONDS,

@@ -70,6 +70,7 @@ class Predictions:
     path: Path
     classes: list[Any] | None
     n_targets: int
+    not_finite: int | None = None
 
     def pieces(self, media_type: str) -> Iterator[bytes]:
         """They in one of PREDICTION_TYPES."""
@@ -86,6 +87,8 @@ class Predictions:
         if likely:
             yield b',"probabilities":'
             yield from _rows(table, likely, nested=True)
+        if self.not_finite is not None:
+            yield b',"not_finite":' + orjson.dumps({"predictions": self.not_finite})
         yield b"}"
 
 
@@ -139,7 +142,7 @@ def predicted(context: Context, model: FittedModel, table: PassingTable) -> Iter
     arguments = {"fit_id": model.row["id"], "table": table.storage_key, "to": to}
     told = run_errand(context, "predict", arguments)
     with context.storage.local(to) as path:
-        yield Predictions(path, told["classes"], told["n_targets"])
+        yield Predictions(path, told["classes"], told["n_targets"], told["not_finite"])
 
 
 def evaluate(

@@ -50,6 +50,7 @@ def resolve(
         *_column_places(request, columns),
         *_length_places(request, dataset["n_rows"], settings),
         *_record_places(request),
+        *_device_places(request),
     ]
     if not places and validation is not None:
         weight = [] if request.sample_weight is None else [request.sample_weight]
@@ -233,6 +234,13 @@ def _record_places(request: FitRequest) -> list[Place]:
         return []
     detail = "the final weights alone leave no room for others; take one of the two back"
     return [Place("contradiction", detail, "/record/final_weights_only")]
+
+
+def _device_places(request: FitRequest) -> list[Place]:
+    if request.device != "cuda":
+        return []
+    detail = "no worker of this service computes on a CUDA device; ask for auto or cpu"
+    return [Place("no_such_device", detail, "/device")]
 
 
 def _trajectory_places(request: FitRequest, expected: Shapes, n_rows: int) -> list[Place]:

@@ -33,7 +33,10 @@ def _load(context: Context, fit_id: str, name: str, pointer: str) -> bytes:
     try:
         return load_artifact(context, fit_id, name)
     except NotFound:
-        detail = f"the fit {fit_id} keeps no {name}: it has not ended, or not with such"
+        detail = (
+            f"the fit {fit_id} keeps no {name}: it has not ended, has failed, or was asked to keep "
+            "nothing but its final weights"
+        )
         raise InvalidInput(detail, places=[Place(f"no_{name}", detail, pointer)]) from None
 
 

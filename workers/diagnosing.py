@@ -1,6 +1,6 @@
 """What a fit's row says of how it went, and of how it could have gone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from service.lifecycle import Claim
@@ -45,7 +45,7 @@ def _closed_form(claim: Claim, loaded: Loaded, result: Result) -> dict[str, Any]
         "condition_number": finite(found.condition_number),
         "max_stable_lr": found.max_stable_lr,
         "best_constant_lr": found.best_constant_lr,
-        "steps_to_1e_6": found.steps_to_1e_6,
+        "steps_to_1e_6": None if spec.optimizer.climbs else found.steps_to_1e_6,
     }
 
 
@@ -61,15 +61,31 @@ def explain_divergence(
             "the weights are the last finite ones"
         ),
         "step": result.failed_step,
-        "hint": _hint(float(spec["optimizer"]["lr"]), diagnostics),
+        "hint": _hint(spec, diagnostics),
     }
 
 
-def _hint(lr: float, diagnostics: Mapping[str, Any]) -> str:
+def _hint(spec: Mapping[str, Any], diagnostics: Mapping[str, Any]) -> str:
     stable, best = (diagnostics.get(name) for name in ("max_stable_lr", "best_constant_lr"))
     if stable is None or best is None:
         return "lower optimizer.lr, or scale the features (standardize)"
-    return (
+    lr = float(spec["optimizer"]["lr"])
+    known = (
         f"plain gradient descent on these rows is stable below a learning rate of {stable:.6g} "
         f"(max_stable_lr) and fastest at {best:.6g} (best_constant_lr); optimizer.lr is {lr:g}"
     )
+    others = [name for name, departs in _DEPARTURES.items() if departs(spec)]
+    if lr >= stable or not others:
+        return known
+    return f"{known}, and this fit is no plain gradient descent: look at {', '.join(others)}"
+
+
+# What makes a fit diverge below the rate at which plain descent would.
+_DEPARTURES: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+    "optimizer.kind": lambda spec: spec["optimizer"]["kind"] != "sgd",
+    "optimizer.maximize": lambda spec: spec["optimizer"].get("maximize", False),
+    "optimizer.momentum": lambda spec: spec["optimizer"].get("momentum", 0) > 0,
+    "optimizer.weight_decay": lambda spec: spec["optimizer"].get("weight_decay", 0) > 0,
+    "scheduler": lambda spec: spec["scheduler"] is not None,
+    "batch_size": lambda spec: spec["batch_size"] is not None,
+}

@@ -1,6 +1,6 @@
 """One fit of a claim's data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from service.artifacts import load_arrays
@@ -9,8 +9,9 @@ from service.lifecycle import Claim
 from service.plots import plot_kinds
 from service.starts import START, START_STATE
 from workers.diagnosing import explain_divergence
-from workers.engine import Result, Snapshot, Specification, Start, fit
+from workers.engine import Result, Snapshot, Specification, Start, fit, loss_over
 from workers.inputs import Loaded
+from workers.measuring import finite
 from workers.recording import describe_result, kept_arrays
 from workers.runs import Ending, Watch
 
@@ -48,7 +49,7 @@ class FitRun:
 
     def ending(self) -> Ending:
         """The end, where the fit does not go on elsewhere: an interrupted one was cancelled."""
-        result = self.result
+        result = self._with_loss()
         spec, diverged = self.claim.spec, result.status == "diverged"
         body = describe_result(self.claim, self.loaded, result)
         body["plots"] = plot_kinds(spec, body, self.claim.columns)
@@ -60,6 +61,15 @@ class FitRun:
             error=explain_divergence(spec, result, body["diagnostics"]) if diverged else None,
             artifacts=kept_arrays(spec["record"], result),
         )
+
+    def _with_loss(self) -> Result:
+        """The result; the loss of one that was cancelled is a pass of its own over the rows."""
+        if not self.interrupted:
+            return self.result
+        found = self.result
+        spec = Specification.from_mapping(self.claim.spec)
+        loss = loss_over(spec, found.weights, found.split.train, found.scaling)
+        return replace(found, final_loss=finite(loss))
 
 
 def _start(context: Context, claim: Claim) -> Start | None:

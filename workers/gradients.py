@@ -10,7 +10,7 @@ from workers import engine
 from workers.engine import Data, RowSource, Specification
 from workers.engine.splitting import Subset
 from workers.inputs import Columns, opened_rows
-from workers.measuring import finite
+from workers.measuring import finite, not_finite
 
 
 def check_gradients(
@@ -31,11 +31,15 @@ def check_gradients(
     asked = Specification.from_mapping(spec)
     weights = asked.init.weights(asked.model, data.shape, asked.dtype, 0)
     found = engine.check_gradients(asked, weights, data)
+    arrays = {f"gradients.{name}": array for name, array in found.gradients.items()}
+    arrays |= {f"numerical.{name}": array for name, array in found.numerical.items()}
+    error = found.max_relative_error
     return {
         "loss": finite(found.loss),
         "gradients": {name: array.tolist() for name, array in found.gradients.items()},
         "numerical": {name: array.tolist() for name, array in found.numerical.items()},
-        "max_relative_error": finite(found.max_relative_error),
+        "max_relative_error": finite(error),
+        **not_finite({"loss": found.loss, **arrays, "max_relative_error": error}),
     }
 
 

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from service.context import Context
 from service.lifecycle import Claim
@@ -233,18 +232,3 @@ def _read(path: Any, names: Sequence[str] | None) -> pa.RecordBatch:
     with StoredTable(path, names) as stored:
         (block,) = pa.Table.from_batches(stored.blocks()).combine_chunks().to_batches()
     return block
-
-
-def sample_columns(
-    context: Context, storage_key: str, names: Sequence[str], most_rows: int
-) -> list[NDArray[np.float64]]:
-    """At most so many evenly kept rows of number columns, each (m,) float64."""
-    with context.storage.local(storage_key) as path, StoredTable(path, names) as table:
-        n_rows, block_rows = table.n_rows, table.block_rows
-        kept = np.unique(np.linspace(0, n_rows - 1, min(n_rows, most_rows)).round().astype(int))
-        parts = [
-            block.take(pa.array(kept[kept // block_rows == i] - i * block_rows))
-            for i, block in enumerate(table.blocks())
-        ]
-    sampled = pa.Table.from_batches(parts)
-    return [sampled.column(name).to_numpy() for name in names]

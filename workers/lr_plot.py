@@ -16,6 +16,8 @@ def draw_lr(
     loss: NDArray[np.float64],
     raw_loss: NDArray[np.float64],
     suggestion: Mapping[str, float] | None,
+    *,
+    is_logarithmic: bool = True,
 ) -> None:
     """The smoothed losses over the rates, those before smoothing faintly, and the suggestions.
 
@@ -26,8 +28,9 @@ def draw_lr(
     axes.plot(lr, loss, label="smoothed loss", color="tab:blue", linewidth=1.5)
     for name, rate in (suggestion or {}).items():
         _mark(axes, rate, float(np.interp(rate, lr, loss)), name)
-    axes.set_xscale("log")
-    _look_at(axes, loss)
+    if is_logarithmic:
+        axes.set_xscale("log")
+    _look_at(axes, np.concatenate([loss[:-1], raw_loss[:-1]]))
     axes.set_xlabel("learning rate")
     axes.set_ylabel("loss")
     axes.set_title("Learning-rate range test")
@@ -41,10 +44,9 @@ def _mark(axes: Axes, lr: float, loss: float, name: str) -> None:
     axes.plot([lr], [loss], label=f"{name}: {lr:.3g}", marker="o", linestyle="none", **look)
 
 
-def _look_at(axes: Axes, loss: NDArray[np.float64]) -> None:
-    """Choose the losses that are seen: the last one may be so high that the rest would be flat."""
-    seen = loss[:-1]
-    if not len(seen) or loss.min() == seen.max():
+def _look_at(axes: Axes, seen: NDArray[np.float64]) -> None:
+    """Show all but the last losses, which may be so high that the rest would be flat."""
+    if not len(seen) or seen.min() == seen.max():
         return
-    margin = 0.05 * (seen.max() - loss.min())
-    axes.set_ylim(loss.min() - margin, seen.max() + margin)
+    margin = 0.05 * (seen.max() - seen.min())
+    axes.set_ylim(seen.min() - margin, seen.max() + margin)

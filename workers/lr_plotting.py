@@ -26,12 +26,13 @@ def draw_lr_plot(
 
 
 def _curve(context: Context, fit_id: str) -> Mapping[str, Any]:
-    curve: Mapping[str, Any] | None = fit_row(context, fit_id)["result"]
-    if curve is None:
+    row = fit_row(context, fit_id)
+    if row["result"] is None:
         raise Gone(f"the curve of {fit_id} is no longer kept")
-    return curve
+    return {**row["result"], "step_mode": row["spec"]["step_mode"]}
 
 
 def _draw(axes: Axes, curve: Mapping[str, Any]) -> None:
     lr, loss, raw_loss = (np.array(curve[name]) for name in ("lr", "loss", "raw_loss"))
-    draw_lr(axes, lr, loss, raw_loss, curve["suggestion"])
+    is_logarithmic = curve["step_mode"] == "exp"
+    draw_lr(axes, lr, loss, raw_loss, curve["suggestion"], is_logarithmic=is_logarithmic)

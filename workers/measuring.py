@@ -38,6 +38,19 @@ def measure(
     return {name: v if isinstance(v, list) else finite(v) for name, v in found.items()}
 
 
+def not_finite(numbers: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """`not_finite`: where each of the numbers or arrays is first not finite, in their flat order.
+
+    Empty where all are. None counts as not finite, and lists of whole numbers as finite.
+    """
+    first = {
+        name: np.flatnonzero(~np.isfinite(np.asarray(value, np.float64)))
+        for name, value in numbers.items()
+    }
+    places = {name: int(found[0]) for name, found in first.items() if len(found)}
+    return {"not_finite": places} if places else {}
+
+
 def finite(value: float | None) -> float | None:
     """The number, or None for what JSON cannot say."""
     return float(value) if value is not None and np.isfinite(value) else None

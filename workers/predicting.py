@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from service.context import Context
 from service.tables.stored import StoredTable
 from workers.engine import answers, loss_over, probabilities
 from workers.fitted import Fitted
 from workers.inputs import opened_rows
-from workers.measuring import finite, measure
+from workers.measuring import finite, measure, not_finite
 
 PREDICTION = "prediction"
 _PROBABILITY = "probability"
@@ -25,17 +26,40 @@ def predict(context: Context, *, fit_id: str, table: str, to: str) -> dict[str, 
     """Put the predictions for the stored table's rows under the key `to`, as a canonical file.
 
     A column a target, or one of classes and one for each class's probability. What is told are the
-    classes and how many columns of each sort there are.
+    classes, how many targets there are, and the first row that no number says.
     """
     fitted = Fitted.load(context, fit_id)
     with context.storage.local(table) as path, context.storage.scratch() as scratch:
         made = scratch / "predictions.arrow"
         with StoredTable(path, fitted.feature_columns) as rows, np.errstate(all="ignore"):
             parts = (part for block in rows.blocks() for part in _cut(fitted, block))
-            width = _write(made, (predicted(fitted, part) for part in parts))
+            said = _Said()
+            _write(made, (said.looked_at(predicted(fitted, part)) for part in parts))
         context.storage.put_file(to, made)
     n_targets = len(fitted.columns.targets)
-    return {"classes": fitted.classes, "n_targets": n_targets, "n_columns": width}
+    return {"classes": fitted.classes, "n_targets": n_targets, "not_finite": said.not_finite}
+
+
+class _Said:
+    """What the rows so far are: the first one of them that no number says."""
+
+    def __init__(self) -> None:
+        self._n_rows = 0
+        self.not_finite: int | None = None
+
+    def looked_at(self, block: pa.RecordBatch) -> pa.RecordBatch:
+        """The block with null for what is not finite: no format of answers has other words."""
+        columns = [
+            pc.if_else(pc.is_finite(column), column, None)
+            if pa.types.is_floating(column.type)
+            else column
+            for column in block.columns
+        ]
+        gaps = np.any([column.is_null().to_numpy(zero_copy_only=False) for column in columns], 0)
+        if self.not_finite is None and gaps.any():
+            self.not_finite = self._n_rows + int(gaps.argmax())
+        self._n_rows += block.num_rows
+        return pa.record_batch(columns, names=block.schema.names)
 
 
 def _cut(fitted: Fitted, block: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
@@ -62,13 +86,12 @@ def predicted(fitted: Fitted, block: pa.RecordBatch) -> pa.RecordBatch:
     return pa.record_batch(columns, names=names)
 
 
-def _write(path: Path, blocks: Iterator[pa.RecordBatch]) -> int:
+def _write(path: Path, blocks: Iterator[pa.RecordBatch]) -> None:
     first = next(blocks)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, first.schema) as writer:
         writer.write_batch(first)
         for block in blocks:
             writer.write_batch(block)
-    return int(first.num_columns)
 
 
 def evaluate(context: Context, *, fit_id: str, table: str, n_rows: int) -> dict[str, Any]:
@@ -78,4 +101,5 @@ def evaluate(context: Context, *, fit_id: str, table: str, n_rows: int) -> dict[
     with opened_rows(context, columns, table, n_rows) as rows, np.errstate(all="ignore"):
         metrics = measure(fitted.spec, fitted.weights, fitted.scaling, fitted.classes, rows)
         loss = loss_over(fitted.spec, fitted.weights, rows, fitted.scaling)
-    return {"metrics": metrics, "loss": finite(loss)}
+    numbers = {f"metrics.{n}": v for n, v in metrics.items() if isinstance(v, float)}
+    return {"metrics": metrics, "loss": finite(loss), **not_finite({"loss": loss, **numbers})}

@@ -270,13 +270,18 @@ class Predictions(Answer):
     predictions: list[float | str | list[float | None] | None] = Field(examples=[[1.1194, 3.0599]])
     classes: list[float | str] | None = None
     probabilities: list[list[float | None]] | None = None
+    not_finite: dict[str, int] | None = None
 
 
 class Evaluation(Answer):
-    """How good the model is on a dataset: metrics of the data alone, the loss with the penalty."""
+    """How good the model is on a dataset: metrics of the data alone, the loss with the penalty.
+
+    `not_finite` names what no number says, with its first place.
+    """
 
     metrics: dict[str, float | list[list[int]] | None]
     loss: float | None
+    not_finite: dict[str, int] | None = None
 
 
 class GradientCheck(Answer):
@@ -289,6 +294,7 @@ class GradientCheck(Answer):
     gradients: dict[str, Any]
     numerical: dict[str, Any]
     max_relative_error: float | None
+    not_finite: dict[str, int] | None = None
 
 
 class ValidFit(Answer):

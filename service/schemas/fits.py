@@ -126,7 +126,7 @@ class FitFields(Schema):
         Discriminator(object_or_scalar),
     ] = 0
     dtype: Literal["float32", "float64"] = "float32"
-    device: Literal["auto", "cpu"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     record: Record = Record()
     limits: Limits = Limits()
     strategy: Literal["auto", "reference", "kernels", "streaming"] = "auto"

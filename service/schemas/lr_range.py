@@ -22,4 +22,4 @@ class LrRangeRequest(FitFields):
     num_iter: Annotated[int, Field(ge=2)] = 100
     step_mode: Literal["exp", "linear"] = "exp"
     smooth_f: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    diverge_th: Positive = 5.0
+    diverge_th: Annotated[float, Field(gt=1)] = 5.0

@@ -60,7 +60,7 @@ class LrRange:
             ("/end_lr", self.start_lr < self.end_lr < np.inf, "must be finite, above start_lr"),
             ("/step_mode", self.step_mode in ("exp", "linear"), "must be 'exp' or 'linear'"),
             ("/smooth_f", 0 <= self.smooth_f < 1, "must be 0 or more, and below 1"),
-            ("/diverge_th", 0 < self.diverge_th < np.inf, "must be finite and above 0"),
+            ("/diverge_th", 1 < self.diverge_th < np.inf, "must be finite and above 1"),
         ):
             if not holds:
                 raise SpecificationError(pointer, detail)
@@ -246,5 +246,5 @@ def _silence(curve: Curve, rule: LrRange, stop_reason: StopReason) -> str | None
     elif curve.has_diverged:
         ended = f"the loss diverged at a learning rate of {curve.lr[-1]:.3g}"
     else:
-        ended = "then a loss or a weight was not finite"
-    return f"a suggestion needs {needed} points, and the curve has {n_points}: {ended}"
+        ended = "a loss or a weight after it was not finite"
+    return f"a suggestion needs {needed} points, and the curve has {n_points}, for {ended}"

@@ -100,7 +100,7 @@ def draw_rows(axes: Axes, subject: Subject, rows: Rows) -> None:
         first, second = map(name_of, classes)
         axes.set_ylabel(f"probability that {target} is {second}")
         axes.set_yticks(
-            [0, 0.25, 0.5, 0.75, 1], [f"{first}  0", "0.25", "0.5", "0.75", f"{second}  1"]
+            [0, 0.25, 0.5, 0.75, 1], [f"0 ({first})", "0.25", "0.5", "0.75", f"1 ({second})"]
         )
 
 
