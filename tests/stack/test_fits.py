@@ -212,7 +212,7 @@ def test_a_plot_that_does_not_suit_is_told_with_those_that_do(client: httpx.Clie
 
     answer = client.get(body["urls"]["self"] + "/plots/fit.png")
 
-    assert set(body["plots"]) == {"loss"}
+    assert set(body["plots"]) == {"loss", "residuals", "predicted"}
     assert answer.status_code == 404
     assert answer.json()["code"] == "plot_not_applicable"
     assert "loss" in answer.json()["detail"]
@@ -311,7 +311,7 @@ def test_logistic_regression_is_scikit_learns(client: httpx.Client) -> None:
     assert train["accuracy"] == pytest.approx(best.score(x, y))
     assert train["roc_auc"] == pytest.approx(roc_auc_score(y, best.decision_function(x)), abs=1e-6)
     assert np.sum(train["confusion_matrix"]) == 120
-    assert list(fit["plots"]) == ["loss"]
+    assert list(fit["plots"]) == ["loss", "boundary", "confusion", "roc"]
 
 
 def test_softmax_on_iris_is_scikit_learns(client: httpx.Client) -> None:
@@ -363,7 +363,7 @@ def test_a_network_approximates_a_sine(client: httpx.Client) -> None:
     assert fit["coefficients"] is None
     assert fit["diagnostics"]["n_parameters"] == 2 * 16 + 17 * 16 + 17
     assert list(fit["weights"])[:2] == ["layers.0.weight", "layers.0.bias"]
-    assert list(fit["plots"]) == ["loss"]
+    assert list(fit["plots"]) == ["loss", "fit", "residuals", "predicted"]
     assert client.get(fit["plots"]["loss"]).status_code == 200
     given = fit["spec"] | {"init": {"weights": fit["weights"]}, "steps": 1}
     more = client.post("/v1/fits", json=given, headers={"Prefer": "wait=60"}).json()
