@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import TypeAdapter
 
+from service.plots import PLOT_KINDS
 from service.schemas.inits import NamedInit
 from service.schemas.losses import Loss
 from service.schemas.models import Mlp, Model
@@ -108,3 +109,9 @@ def test_the_service_and_the_engine_know_the_same_shapes(model: dict[str, Any]) 
 def test_every_model_has_losses_and_every_loss_a_model() -> None:
     assert set(SUITABLE) == set(MODELS)
     assert {kind for suitable in SUITABLE.values() for kind in suitable} == set(LOSSES)
+
+
+def test_the_readme_lists_every_picture() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", readme.section("Pictures"), re.M)
+
+    assert tuple(rows) == PLOT_KINDS

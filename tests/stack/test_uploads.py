@@ -86,8 +86,8 @@ def test_categories_and_weights_are_scikit_learns(client: httpx.Client) -> None:
     best = LinearRegression(fit_intercept=False).fit(design, y, sample_weight=weight)
     assert list(fit["coefficients"]) == ["x", "colour=blue", "colour=green", "colour=red"]
     np.testing.assert_allclose(list(fit["coefficients"].values()), best.coef_, rtol=1e-8)
-    assert list(fit["plots"]) == ["loss"]
-    assert client.get(fit["plots"]["loss"]).status_code == 200
+    assert list(fit["plots"]) == ["loss", "residuals", "predicted"]
+    assert client.get(fit["plots"]["residuals"]).status_code == 200
 
 
 def test_the_same_table_gives_the_same_bits_from_every_form(client: httpx.Client) -> None:

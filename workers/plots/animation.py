@@ -11,7 +11,8 @@ from service.schemas.plots import AnimationFormat, PlotOptions
 from workers.plots.canvas import canvas
 from workers.plots.curves import Curve, draw_rows, look_at
 from workers.plots.framing import legend_below, thin
-from workers.plots.movies import MOVIES, Frame
+from workers.plots.movies import MOVIES
+from workers.plots.palette import Frame
 from workers.plots.subject import Arrays, Subject
 from workers.plots.wording import number
 

@@ -1,8 +1,6 @@
 """Pictures of a model that is one number for each one of a column's."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,11 +9,10 @@ from numpy.typing import NDArray
 from service.suitability import OF_CLASSES
 from workers.engine import answers, probabilities
 from workers.plots.framing import drawable, frame, legend_below
-from workers.plots.subject import Rows, Subject
+from workers.plots.subject import Arrays, Rows, Subject
 from workers.plots.wording import equation, name_of, sample_of
 
 Floats = NDArray[np.float64]
-Arrays = Mapping[str, NDArray[Any]]
 
 _CURVE_POINTS = 400
 _COLORS = {"training": "C0", "validation": "C1"}

@@ -6,17 +6,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import TypeAlias
 
 import imageio_ffmpeg
-import numpy as np
-from numpy.typing import NDArray
 
 from service.schemas.plots import AnimationFormat
-from workers.plots.palette import Palette
-
-# (height, width, 4): red, green, blue, and an alpha that is nowhere less than 255.
-Frame: TypeAlias = NDArray[np.uint8]
+from workers.plots.palette import Frame, Palette
 
 _FRAMES_A_SECOND = 20
 _LAST_MILLISECONDS = 2_000

@@ -1,12 +1,13 @@
 """Frames in the few colours that a GIF has."""
 
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Frame = NDArray[np.uint8]
+# (height, width, 4): red, green, blue, and an alpha that is nowhere less than 255.
+Frame: TypeAlias = NDArray[np.uint8]
 
 # One of 256 colours stays free for what has not changed since the frame before.
 _MOST_COLORS = 255

@@ -25,8 +25,8 @@ from tests.workers.plots.given import (
 )
 from workers.plots.animation import animate, frames, moments
 from workers.plots.canvas import canvas
-from workers.plots.movies import Frame, mp4
-from workers.plots.palette import Palette
+from workers.plots.movies import mp4
+from workers.plots.palette import Frame, Palette
 from workers.plots.subject import Subject
 
 SMALL = PlotOptions(width=320, height=200, dpi=50)
