@@ -133,7 +133,7 @@ class FitRequest(Schema):
     device: Literal["auto", "cpu"] = "auto"
     record: Record = Record()
     limits: Limits = Limits()
-    strategy: Literal["auto", "reference", "kernels", "streaming"] = "auto"
+    strategy: Literal["auto", "reference", "kernels", "spectral", "streaming"] = "auto"
     reuse: bool = False
     tags: Tags = []
     metadata: Metadata = {}

@@ -11,6 +11,7 @@ from workers.engine.results import History, Progress, Result, Status, Trajectory
 from workers.engine.snapshot import Snapshot, Start
 from workers.engine.specification import Specification
 from workers.engine.standardize import Scaling
+from workers.engine.threads import blas_kind
 from workers.engine.warming import warm_up
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Trajectory",
     "Weights",
     "answers",
+    "blas_kind",
     "blocks",
     "check",
     "check_gradients",

@@ -1,8 +1,11 @@
-"""How many threads torch may use, fixed by a fit's shape."""
+"""How many threads a fit's parts may use."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
+import threadpoolctl
 import torch
 
 _SMALL_WORK = 2**22
@@ -10,7 +13,7 @@ _THREADS_OF_LARGE_WORK = 4
 
 
 def threads_for(work: int) -> int:
-    """The threads for steps of `work` multiplications.
+    """The threads of torch for steps of `work` multiplications, fixed by a fit's shape.
 
     The machine's cores are not asked: torch cuts its sums by threads, and the same fit must give
     the same bits everywhere. A small step on two threads was up to 20 times slower than on one.
@@ -27,3 +30,31 @@ def torch_threads(n_threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def cores() -> int:
+    """The cores that this process may run on: for work whose bits no number of threads changes."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let every product of matrices within the block be computed by the thread that asks for it.
+
+    Its bits are then the same on any number of cores, and several threads may ask at once.
+    """
+    with _blas().limit(limits=1):
+        yield
+
+
+def blas_kind() -> str:
+    """The kind of processor whose products numpy's library computes: its bits follow from it."""
+    return ", ".join(
+        sorted({lib.get("architecture", lib["internal_api"]) for lib in _blas().info()})
+    )
+
+
+@cache
+def _blas() -> threadpoolctl.ThreadpoolController:
+    """The libraries that numpy computes with; to look for them takes longer than a small fit."""
+    return threadpoolctl.ThreadpoolController().select(user_api="blas")
