@@ -121,7 +121,8 @@ def finished(steps: Generator[None, None, Sums]) -> Sums:
 
 def pass_threads(shape: Shape) -> int:
     """How many threads a pass over so many rows uses on this machine."""
-    return min(cores(), -(-shape.n_rows // _task_rows(shape)))
+    n_tasks = -(-shape.n_rows // _task_rows(shape))
+    return min(cores(), n_tasks) if n_tasks > 1 else 1
 
 
 def _fold(

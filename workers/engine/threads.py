@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from threading import Lock
 
 import threadpoolctl
 import torch
@@ -37,14 +38,38 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
+class _OneThread:
+    """Holds libraries at one thread while anybody is within the block."""
+
+    def __init__(self, libraries: threadpoolctl.ThreadpoolController) -> None:
+        self._libraries = libraries.lib_controllers
+        self._lock = Lock()
+        self._n_users = 0
+        self._before: list[int] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._n_users += 1
+            if self._n_users == 1:
+                self._before = [library.num_threads for library in self._libraries]
+                for library in self._libraries:
+                    library.set_num_threads(1)
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._n_users -= 1
+            if self._n_users == 0:
+                for library, before in zip(self._libraries, self._before, strict=True):
+                    library.set_num_threads(before)
+
+
+@cache
+def one_blas_thread() -> _OneThread:
     """Let every product of matrices within the block be computed by the thread that asks for it.
 
     Its bits are then the same on any number of cores, and several threads may ask at once.
     """
-    with _blas().limit(limits=1):
-        yield
+    return _OneThread(_blas())
 
 
 def blas_kind() -> str:

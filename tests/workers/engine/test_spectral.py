@@ -120,6 +120,29 @@ def test_it_is_the_plain_loop(case: tuple[dict[str, Any], Data]) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12 * max(1.0, first))
 
 
+@given(fits(), st.sampled_from(["float32", "float64"]), st.floats(0.5, 1e6))
+@settings(max_examples=60)
+def test_it_diverges_at_the_same_step(
+    case: tuple[dict[str, Any], Data], dtype: str, lr: float
+) -> None:
+    # given fits at rates that most of them cannot bear
+    spec, data = case
+    spec["optimizer"]["lr"] = lr
+    spec |= {
+        "clip_grad_norm": None, "scheduler": None, "tolerance": None, "early_stopping": None,
+        "steps": 300, "dtype": dtype, "record": {"every": 1, "weights": True, "gradients": True},
+    }  # fmt: skip
+
+    found, plain = (computed(spec, data, strategy) for strategy in ("spectral", "reference"))
+
+    # then the same step is the first that is not finite, by its loss or by its weights
+    assert (found.status, found.failed_step) == (plain.status, plain.failed_step)
+    assert len(found.history.loss) == len(plain.history.loss)
+    assert (found.final_loss is None) == (plain.final_loss is None)
+    for weight in found.weights.values():
+        assert np.isfinite(weight).all()
+
+
 @given(fits())
 @settings(max_examples=60)
 def test_float32_is_as_near_as_the_plain_loop(case: tuple[dict[str, Any], Data]) -> None:
