@@ -10,7 +10,7 @@ import torch
 
 from service.digests import spec_digest
 from service.lifecycle import Claim
-from workers.engine import LrRangeResult, Result
+from workers.engine import LrRangeResult, Result, blas_kind
 
 
 def fingerprint(claim: Claim, result: Result | LrRangeResult) -> dict[str, Any]:
@@ -24,6 +24,8 @@ def fingerprint(claim: Claim, result: Result | LrRangeResult) -> dict[str, Any]:
         "spec_digest": spec_digest(claim.spec),
         "dataset_digest": claim.dataset_digest,
         "strategy": result.strategy,
+        # Why it is not the one that was chosen, if so: a range test is always a plain loop.
+        "fallback": result.fallback if isinstance(result, Result) else None,
     }
 
 
@@ -35,7 +37,11 @@ def _versions() -> dict[str, str]:
 
 @cache
 def _device() -> dict[str, str]:
-    return {"kind": "cpu", "instruction_set": torch.backends.cpu.get_cpu_capability()}
+    return {
+        "kind": "cpu",
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "blas": blas_kind(),
+    }
 
 
 def _seeds(seed: int | Mapping[str, int]) -> dict[str, int]:

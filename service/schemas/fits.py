@@ -129,7 +129,7 @@ class FitFields(Schema):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     record: Record = Record()
     limits: Limits = Limits()
-    strategy: Literal["auto", "reference", "kernels", "streaming"] = "auto"
+    strategy: Literal["auto", "reference", "kernels", "spectral", "streaming"] = "auto"
     priority: Literal["low", "normal", "high"] = "normal"
     reuse: bool = False
     tags: Tags = []

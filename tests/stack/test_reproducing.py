@@ -70,6 +70,18 @@ def test_a_fit_is_reproduced_on_the_readers_machine(
     assert "Traceback" not in refused_.stderr
 
 
+@pytest.mark.parametrize(("strategy", "rtol"), [("auto", 1e-4), ("reference", 0)])
+def test_float32_comes_as_near_as_the_readme_says(
+    client: httpx.Client, training: str, tmp_path: Path, strategy: str, rtol: float
+) -> None:
+    body = fit(client, training, dtype="float32", strategy=strategy, steps=300, epochs=None)
+
+    done = run_script(client, body, content(client, body, tmp_path))
+
+    for name, weights in json.loads(done.stdout).items():
+        np.testing.assert_allclose(weights, body["weights"][name], rtol=rtol, atol=rtol)
+
+
 def test_fits_that_were_ended_are_reproduced_up_to_there(
     client: httpx.Client, training: str, tmp_path: Path
 ) -> None:

@@ -88,9 +88,10 @@ def test_another_dataset_validates(context: Context, table: DatasetRequest) -> N
     other = datasets.create_inline_dataset(context, DatasetRequest(columns=columns), OWNER)
     validation = {"dataset": other["id"]}
 
-    ended = run(context, submit(context, table, validation=validation, dtype="float64"))
+    spec = {"dtype": "float64", "strategy": "reference"}
+    ended = run(context, submit(context, table, validation=validation, **spec))
 
-    alone = run(context, submit(context, table, dtype="float64", strategy="reference"))
+    alone = run(context, submit(context, table, **spec))
     slope, intercept = ended["coefficients"]["x"], ended["coefficients"]["intercept"]
     residuals = [1.0 - intercept, 12.0 - intercept - 10 * slope]
     assert ended["metrics"]["validation"]["mse"] == pytest.approx(np.mean(np.square(residuals)))

@@ -13,6 +13,7 @@ from workers.engine.results import History, Progress, Result, Status, Trajectory
 from workers.engine.snapshot import Snapshot, Start
 from workers.engine.specification import Specification
 from workers.engine.standardize import ScaledRows, Scaling
+from workers.engine.threads import blas_kind
 from workers.engine.warming import warm_up
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Trajectory",
     "Weights",
     "answers",
+    "blas_kind",
     "blocks",
     "check",
     "check_gradients",

@@ -12,8 +12,10 @@ class Descent(Protocol):
     """A fit under way: its weights and its optimizer's state, moved on by some steps at a time.
 
     However the steps are cut into calls of `advance`, the bits are the same. `chunk_steps` steps
-    take some milliseconds. After a `failed_step` the weights are the last finite ones; an
-    `end` says why there are no more steps to make. Either way there is nothing left to advance.
+    take some milliseconds. A call may make fewer steps than it was asked for, none even, where rows
+    are read first that are not in memory. After a `failed_step` the weights are the last finite
+    ones; an `end` says why there are no more steps to make. Either way there is nothing left to
+    advance.
     """
 
     trace: Trace
@@ -24,7 +26,7 @@ class Descent(Protocol):
     chunk_steps: int
 
     def advance(self, n_steps: int) -> None:
-        """Make so many updates, or fewer where one fails."""
+        """Make so many updates, or fewer where one fails or rows are still to be read."""
 
     def settle(self) -> None:
         """After the last step: go back to the best weights, where the specification says so."""

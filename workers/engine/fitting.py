@@ -15,7 +15,8 @@ from workers.engine.descent import Descent
 from workers.engine.errors import SpecificationError
 from workers.engine.initialization import GivenInit
 from workers.engine.kernel_descent import KernelDescent
-from workers.engine.planner import choose_strategy
+from workers.engine.planner import choose_loop, choose_strategy
+from workers.engine.prepared import PreparedDescent
 from workers.engine.reference import ReferenceDescent
 from workers.engine.results import Progress, Result, Status
 from workers.engine.rows import MemoryRows, Rows
@@ -29,6 +30,15 @@ from workers.engine.trajectory import TrajectoryWriter
 Clock = Callable[[], float]
 OnProgress = Callable[[Progress], None]
 Strategy = Callable[[Specification, Split, Batches, Start], Descent]
+
+
+def _spectral(spec: Specification, split: Split, batches: Batches, start: Start) -> Descent:
+    def loop() -> tuple[str, Descent]:
+        train = split.train
+        name = choose_loop(spec, train.shape, in_memory=isinstance(train, Data))
+        return name, STRATEGIES[name](spec, split, batches, start)
+
+    return PreparedDescent(spec, split, batches, start, loop)
 
 
 def _kernels(spec: Specification, split: Split, batches: Batches, start: Start) -> Descent:
@@ -65,6 +75,7 @@ def _all_rows(source: RowSource) -> Data:
 
 
 STRATEGIES: Mapping[str, Strategy] = {
+    "spectral": _spectral,
     "kernels": _kernels,
     "reference": _reference,
     "streaming": _streaming,
@@ -123,6 +134,9 @@ def fit(
         descent.settle()
     # Over a large table that is a long pass, and nobody reads it of a fit that goes on elsewhere.
     final_loss = math.nan if status == "interrupted" else descent.final_loss()
+    fallback = None
+    if isinstance(descent, PreparedDescent):
+        strategy, fallback = descent.strategy, descent.fallback
     return Result(
         status=status,
         weights=descent.weights(),
@@ -139,6 +153,7 @@ def fit(
         snapshot=snapshot,
         scaling=scaling,
         trajectory=trajectory.result(descent),
+        fallback=fallback,
     )
 
 
@@ -162,8 +177,14 @@ def _start(spec: Specification, shape: Shape, given: Start | None) -> Start:
 
 def _begin(spec: Specification, split: Split, start: Start) -> tuple[str, Descent]:
     train = split.train
-    strategy = choose_strategy(spec, train.shape, in_memory=isinstance(train, Data))
-    batches = cut_batches(spec, train.shape.n_rows, start.snapshot)
+    snapshot = start.snapshot
+    strategy = choose_strategy(
+        spec,
+        train.shape,
+        in_memory=isinstance(train, Data),
+        resumes=snapshot is not None and snapshot.spectral is not None,
+    )
+    batches = cut_batches(spec, train.shape.n_rows, snapshot)
     return strategy, STRATEGIES[strategy](spec, split, batches, start)
 
 
@@ -179,7 +200,7 @@ class _Reporter:
     def report(self, descent: Descent) -> None:
         """Call `on_progress` if the last call is long enough ago."""
         now = self.clock()
-        if self._on_progress is None or now < self._next:
+        if self._on_progress is None or now < self._next or not descent.n_steps:
             return
         self._next = now + _PROGRESS_SECONDS
         self._on_progress(

@@ -180,7 +180,7 @@ def _ranged(spec: Specification, rule: LrRange) -> Specification:
         tolerance=None,
         early_stopping=None,
         validation=None if isinstance(held_out, GivenValidation) else held_out,
-        strategy="auto" if spec.strategy == "kernels" else spec.strategy,
+        strategy="auto" if spec.strategy in ("kernels", "spectral") else spec.strategy,
     )
 
 

@@ -12,6 +12,9 @@ from workers.engine.splitting import Split
 from workers.engine.standardize import Scaling
 
 Status = Literal["completed", "converged", "diverged", "early_stopped", "interrupted", "time_limit"]
+# Why a fit was not computed in closed form: squares of the data would not have told it well enough,
+# or sums of them are no finite numbers.
+Fallback = Literal["ill_conditioned", "not_finite"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +62,7 @@ class Result:
     of `total_steps` asked for. `failed_step` is the step whose loss, or whose update's weights,
     were not finite. `final_loss` is over the whole training set at `weights`, None where it is
     not finite.
+    `strategy` is the one that ran; `fallback` why it is not the one that was chosen, if so.
     `split` has the rows fitted to and held out, in their own units; `scaling` is what the features
     were standardized by, and what the weights belong to. `snapshot` is the inner state after the
     last update, whichever weights are given.
@@ -79,6 +83,7 @@ class Result:
     snapshot: Snapshot
     scaling: Scaling | None = None
     trajectory: Trajectory | None = None
+    fallback: Fallback | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,16 @@
 """How the plain loop makes an update: clipping, the optimizer, the schedule."""
 
-import json
-import math
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 
-from workers.engine.errors import SpecificationError
+from workers.engine.schedule_state import take_up, write_down
 from workers.engine.schedules import Interval
 from workers.engine.snapshot import ScheduleState, Snapshot, in_tensors
 from workers.engine.specification import Specification
 from workers.engine.trace import Trace
-
-# What a schedule sets in the optimizer's group.
-_MOVED = ("lr", "momentum", "betas")
 
 
 class Rule:
@@ -40,34 +34,21 @@ class Rule:
         self.is_at_rest = False
         self._searches = spec.optimizer.searches
         self.gradient = torch.empty(0)
-        self._initial_lr = spec.optimizer.lr
+        self._spec = spec
         self._optimizer = spec.optimizer.build(parameters)
         self._scheduled = spec.schedule
         if spec.schedule is not None:
             n_moves = trace.batches.n_moves(spec.schedule.interval)
             self._schedule = spec.schedule.build(self._optimizer, n_moves)
-            self._n_moves = n_moves
+            state = None if snapshot is None else snapshot.schedule
+            take_up(spec, state, self._schedule, self._optimizer, n_moves)
         if snapshot is not None:
             self._resume(snapshot)
 
     def _resume(self, snapshot: Snapshot) -> None:
-        schedule = snapshot.schedule
-        if schedule is not None and schedule.made_of == self._made_of():
-            _refuse_past_the_end(schedule, self._n_moves)
-            vars(self._schedule).update(schedule.state)
-            moved = {k: tuple(v) if isinstance(v, list) else v for k, v in schedule.group.items()}
-            self._optimizer.param_groups[0].update(moved)
         # Not by torch's `load_state_dict`, which rounds anew what is kept in another precision.
         for parameter, state in zip(self._parameters, snapshot.optimizer, strict=False):
             self._optimizer.state[parameter].update(in_tensors(state))
-
-    def _made_of(self) -> dict[str, Any] | None:
-        """What tells the schedule from others, as JSON says it."""
-        if self._scheduled is None:
-            return None
-        made_of = {"initial_lr": self._initial_lr, **asdict(self._scheduled)}
-        plain: dict[str, Any] = json.loads(json.dumps(made_of))
-        return plain
 
     def optimizer_state(self) -> list[dict[str, Any]]:
         """The optimizer's state, a dictionary a parameter; none before the first update."""
@@ -78,14 +59,9 @@ class Rule:
 
     def schedule_state(self) -> ScheduleState | None:
         """Where the schedule is, and the rate and momentum that it has set."""
-        made_of = self._made_of()
-        if made_of is None:
+        if self._scheduled is None:
             return None
-        group = self._optimizer.param_groups[0]
-        kept = {k: group[k] for k in _MOVED if k in group}
-        # What is no number, or a list of them, follows from what it was made of.
-        state = {k: v for k, v in self._schedule.state_dict().items() if _is_numeric(v)}
-        return ScheduleState(made_of, state, kept)
+        return write_down(self._spec, self._schedule, self._optimizer.param_groups[0])
 
     @property
     def lr(self) -> float:
@@ -124,18 +100,3 @@ class Rule:
             self._schedule.step(loss)  # type: ignore[arg-type]
         else:
             self._schedule.step()
-
-
-def _is_numeric(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(map(_is_numeric, value))
-    return isinstance(value, int | float)
-
-
-def _refuse_past_the_end(schedule: ScheduleState, n_moves: int) -> None:
-    """Raise SpecificationError where a cycle that has begun is too short for the rest."""
-    made = schedule.state["last_epoch"]
-    total = schedule.state.get("total_steps", math.inf)
-    if made + n_moves > total:
-        detail = f"the cycle of {total} moves has made {made}, and {n_moves} more are to come"
-        raise SpecificationError("/scheduler/total_steps", detail)

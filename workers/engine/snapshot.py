@@ -16,6 +16,8 @@ Arrays = Mapping[str, NDArray[Any]]
 _FACTS = "facts"
 _WEIGHT = "weight."
 _PLACE = "array"
+_SPECTRAL = "spectral."
+_SPECTRAL_ARRAYS = ("origin", "place", "pull", "velocity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,21 @@ class ScheduleState:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SpectralState:
+    """A closed form's own numbers, which the weights and the momentum were rounded from.
+
+    `origin`, `place`, `pull` and `velocity` (k·p,) float64 belong to the spectrum of this `digest`
+    around the weights `origin`; to any other they mean nothing.
+    """
+
+    digest: str
+    origin: NDArray[np.float64]
+    place: NDArray[np.float64]
+    pull: NDArray[np.float64]
+    velocity: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """A fit between two updates.
 
@@ -35,7 +52,7 @@ class Snapshot:
     the trace's sum for an epoch that has not ended. `weights` are in the precision in which the
     strategy computes. `optimizer` is the state of torch's optimizer, a dictionary a parameter in
     the module's order, its tensors perhaps numpy arrays; `made_by` is what the optimizer was, but
-    for its rate.
+    for its rate. A closed form leaves its `spectral` state beside these.
     """
 
     position: int
@@ -45,6 +62,7 @@ class Snapshot:
     made_by: Mapping[str, Any]
     optimizer: list[dict[str, Any]]
     schedule: ScheduleState | None = None
+    spectral: SpectralState | None = None
 
     def position_for(self, per_epoch: int) -> int:
         """Where a fit with so many updates an epoch goes on.
@@ -58,7 +76,7 @@ class Snapshot:
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """The snapshot as named arrays, without loss."""
         arrays: dict[str, NDArray[Any]] = {_WEIGHT + n: w for n, w in self.weights.items()}
-        schedule = self.schedule
+        schedule, spectral = self.schedule, self.spectral
         facts = {
             "position": self.position,
             "per_epoch": self.per_epoch,
@@ -71,7 +89,10 @@ class Snapshot:
                 "state": dict(schedule.state),
                 "group": dict(schedule.group),
             },
+            "spectral": spectral and spectral.digest,
         }
+        if spectral is not None:
+            arrays |= {_SPECTRAL + name: getattr(spectral, name) for name in _SPECTRAL_ARRAYS}
         arrays[_FACTS] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
         return arrays
 
@@ -79,7 +100,8 @@ class Snapshot:
     def from_arrays(cls, arrays: Arrays) -> Self:
         """The snapshot of `to_arrays`."""
         facts = json.loads(arrays[_FACTS].tobytes())
-        schedule = facts["schedule"]
+        schedule, digest = facts["schedule"], facts.get("spectral")
+        spectral = (arrays[_SPECTRAL + name] for name in _SPECTRAL_ARRAYS)
         return cls(
             position=facts["position"],
             per_epoch=facts["per_epoch"],
@@ -92,6 +114,7 @@ class Snapshot:
             },
             optimizer=_unpack(facts["optimizer"], arrays),
             schedule=schedule and ScheduleState(**schedule),
+            spectral=None if digest is None else SpectralState(digest, *spectral),
         )
 
 

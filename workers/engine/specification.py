@@ -16,7 +16,7 @@ from workers.engine.splitting import GivenValidation, Validation, validation_fro
 
 __all__ = ["Limits", "Penalty", "Record", "Seeds", "Specification", "SpecificationError"]
 
-StrategyName = Literal["auto", "reference", "kernels", "streaming"]
+StrategyName = Literal["auto", "reference", "kernels", "spectral", "streaming"]
 Member = TypeVar("Member")
 
 

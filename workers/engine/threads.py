@@ -1,8 +1,12 @@
-"""How many threads torch may use, fixed by a fit's shape."""
+"""How many threads a fit's parts may use."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from threading import Lock
 
+import threadpoolctl
 import torch
 
 _SMALL_WORK = 2**22
@@ -10,7 +14,7 @@ _THREADS_OF_LARGE_WORK = 4
 
 
 def threads_for(work: int) -> int:
-    """The threads for steps of `work` multiplications.
+    """The threads of torch for steps of `work` multiplications, fixed by a fit's shape.
 
     The machine's cores are not asked: torch cuts its sums by threads, and the same fit must give
     the same bits everywhere. A small step on two threads was up to 20 times slower than on one.
@@ -27,3 +31,55 @@ def torch_threads(n_threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def cores() -> int:
+    """The cores that this process may run on: for work whose bits no number of threads changes."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _OneThread:
+    """Holds libraries at one thread while anybody is within the block."""
+
+    def __init__(self, libraries: threadpoolctl.ThreadpoolController) -> None:
+        self._libraries = libraries.lib_controllers
+        self._lock = Lock()
+        self._n_users = 0
+        self._before: list[int] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._n_users += 1
+            if self._n_users == 1:
+                self._before = [library.num_threads for library in self._libraries]
+                for library in self._libraries:
+                    library.set_num_threads(1)
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._n_users -= 1
+            if self._n_users == 0:
+                for library, before in zip(self._libraries, self._before, strict=True):
+                    library.set_num_threads(before)
+
+
+@cache
+def one_blas_thread() -> _OneThread:
+    """Let every product of matrices within the block be computed by the thread that asks for it.
+
+    Its bits are then the same on any number of cores, and several threads may ask at once.
+    """
+    return _OneThread(_blas())
+
+
+def blas_kind() -> str:
+    """The kind of processor whose products numpy's library computes: its bits follow from it."""
+    return ", ".join(
+        sorted({lib.get("architecture", lib["internal_api"]) for lib in _blas().info()})
+    )
+
+
+@cache
+def _blas() -> threadpoolctl.ThreadpoolController:
+    """The libraries that numpy computes with; to look for them takes longer than a small fit."""
+    return threadpoolctl.ThreadpoolController().select(user_api="blas")

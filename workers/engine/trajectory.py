@@ -22,12 +22,13 @@ class TrajectoryWriter:
         return self._record.weights or self._record.gradients
 
     def advance(self, descent: Descent, n_steps: int) -> None:
-        """Make so many updates, or fewer where one fails or the fit ends."""
-        stop = descent.n_steps + n_steps
-        while descent.n_steps < stop and descent.failed_step is None and descent.end is None:
-            past = descent.n_steps % self._record.every
+        """Make so many updates, or fewer where one fails, the fit ends or rows are to be read."""
+        stop, before = descent.n_steps + n_steps, -1
+        while before < descent.n_steps < stop and descent.end is None:
+            before = descent.n_steps
+            past = before % self._record.every
             if past:
-                descent.advance(min(self._record.every - past, stop - descent.n_steps))
+                descent.advance(min(self._record.every - past, stop - before))
             else:
                 self._look(descent)
 

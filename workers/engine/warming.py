@@ -18,11 +18,32 @@ def warm_up() -> None:
     """
     x = np.ones((3, 1))
     for weight, strategy, batch_size in product((None, np.ones(3)), STRATEGIES, (None, 2)):
+        if strategy == "spectral" and batch_size is not None:
+            continue
         data = Data(x=x, y=x, weight=weight)
         mapping = _TINY | {"strategy": strategy, "batch_size": batch_size}
         fit(Specification.from_mapping(mapping), data)
+    for schedule in _SCHEDULES:
+        mapping = _TINY | {"strategy": "spectral", "scheduler": schedule | {"interval": "step"}}
+        fit(Specification.from_mapping(mapping), Data(x=x, y=x))
 
 
+# Those whose rates come from compiled loops.
+_SCHEDULES: list[dict[str, Any]] = [
+    {"kind": "polynomial", "total_iters": 2, "power": 1.0},
+    {"kind": "cosine", "T_max": 2, "eta_min": 0.0},
+    {"kind": "cosine_warm_restarts", "T_0": 1, "T_mult": 1, "eta_min": 0.0},
+    {
+        "kind": "one_cycle", "max_lr": 0.1, "total_steps": 3, "pct_start": 0.5,
+        "anneal_strategy": "cos", "cycle_momentum": True, "base_momentum": 0.5,
+        "max_momentum": 0.9, "div_factor": 2.0, "final_div_factor": 2.0, "three_phase": False,
+    },
+    {
+        "kind": "cyclic", "base_lr": 0.01, "max_lr": 0.1, "step_size_up": 1, "step_size_down": None,
+        "mode": "triangular", "gamma": 1.0, "cycle_momentum": True, "base_momentum": 0.5,
+        "max_momentum": 0.9,
+    },
+]  # fmt: skip
 _TINY: dict[str, Any] = {
     "model": {"kind": "linear", "bias": True},
     "loss": {"kind": "mse"},
@@ -41,6 +62,7 @@ _TINY: dict[str, Any] = {
         "weight_decay": 0.0,
         "dampening": 0.0,
     },
+    "batch_size": None,
     "shuffle": True,
     "drop_last": False,
     "epochs": 1,

@@ -6,7 +6,10 @@ import numpy as np
 
 from workers.engine import Data, Specification
 
+# Those of every batch size, and those of steps on all rows.
 STRATEGIES = ("reference", "kernels", "streaming")
+FULL_BATCH = ("spectral", *STRATEGIES)
+BATCHED = [("spectral", None), *((name, size) for name in STRATEGIES for size in (None, 7))]
 
 
 def sgd(**changes: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.workers.engine.given import STRATEGIES, mapping, noisy_plane, sgd
+from tests.workers.engine.given import FULL_BATCH, STRATEGIES, mapping, noisy_plane, sgd
 from tests.workers.engine.plain import Floats, PlainFit, plain_fit
 from workers.engine import Data, Result, Specification, fit
 
@@ -26,7 +26,8 @@ def optimizers(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def fits(draw: st.DrawFn) -> tuple[dict[str, Any], Data]:
+def fits(draw: st.DrawFn, *, whole: bool = False) -> tuple[dict[str, Any], Data]:
+    """Fits in batches; on all rows at each step where they are `whole`."""
     data = noisy_plane(
         n_rows=draw(st.integers(10, 600)),
         n_features=draw(st.integers(1, 5)),
@@ -35,7 +36,7 @@ def fits(draw: st.DrawFn) -> tuple[dict[str, Any], Data]:
         weighted=draw(st.booleans()),
     )
     n_rows = len(data.x)
-    batch_size = draw(st.none() | st.integers(5, n_rows))
+    batch_size = draw(st.none() | st.integers(n_rows if whole else 5, n_rows))
     long = n_rows if batch_size is None else batch_size
     length = (
         {"epochs": draw(st.integers(1, max(1, 60 * long // n_rows))), "steps": None}
@@ -77,12 +78,12 @@ def distance(found: Result | PlainFit, exact: PlainFit) -> float:
     return max(float((np.abs(a - b) / np.maximum(np.abs(b), floor)).max()) for a, b in pairs)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@given(case=fits())
+@pytest.mark.parametrize("strategy", FULL_BATCH)
+@given(drawn=st.data())
 @settings(max_examples=40)
-def test_float64_is_the_plain_loop(strategy: str, case: tuple[dict[str, Any], Data]) -> None:
+def test_float64_is_the_plain_loop(strategy: str, drawn: st.DataObject) -> None:
     # given a fit, and the same in a plain loop
-    spec, data = case
+    spec, data = drawn.draw(fits(whole=strategy not in STRATEGIES))
     result = compute(spec, data, strategy=strategy)
     plain = plain_fit(spec, data, result.initial_weights, "float64")
 
@@ -94,14 +95,12 @@ def test_float64_is_the_plain_loop(strategy: str, case: tuple[dict[str, Any], Da
     assert result.strategy == strategy
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@given(case=fits())
+@pytest.mark.parametrize("strategy", FULL_BATCH)
+@given(drawn=st.data())
 @settings(max_examples=40)
-def test_float32_is_as_near_as_the_plain_loop(
-    strategy: str, case: tuple[dict[str, Any], Data]
-) -> None:
+def test_float32_is_as_near_as_the_plain_loop(strategy: str, drawn: st.DataObject) -> None:
     # given a float32 fit, and plain loops in both precisions
-    spec, data = case
+    spec, data = drawn.draw(fits(whole=strategy not in STRATEGIES))
     result = compute(spec, data, strategy=strategy, dtype="float32")
     exact = plain_fit(spec, data, result.initial_weights, "float64")
     plain = plain_fit(spec, data, result.initial_weights, "float32")
@@ -111,12 +110,12 @@ def test_float32_is_as_near_as_the_plain_loop(
     assert all(w.dtype == np.float32 for w in result.weights.values())
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FULL_BATCH)
 @pytest.mark.parametrize("n_features", [1, 40])
 def test_more_rows_than_a_tile_holds(strategy: str, n_features: int) -> None:
     # given more rows than the kernels take at once, in batches and whole
     data = noisy_plane(n_rows=1_003, n_features=n_features, n_targets=2)
-    for batch_size in (None, 300, 1_003, 5_000):
+    for batch_size in (None, 300, 1_003, 5_000) if strategy in STRATEGIES else (None, 5_000):
         spec = mapping(batch_size=batch_size, optimizer=sgd(momentum=0.9))
 
         # when they are fitted

@@ -10,13 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.workers.engine.given import STRATEGIES, noisy_plane, sgd, specification
+from tests.workers.engine.given import BATCHED, STRATEGIES, noisy_plane, sgd, specification
 from workers.engine import Data, Result, fit
 from workers.engine.batches import cut_batches
 from workers.engine.descent import Descent
 from workers.engine.fitting import STRATEGIES as DESCENTS
 from workers.engine.snapshot import Start
 from workers.engine.splitting import Split
+
+IN_BATCHES = [(name, 7) for name in STRATEGIES]
 
 
 def bits(result: Result) -> list[bytes]:
@@ -33,8 +35,7 @@ def begin(strategy: str, batch_size: int | None) -> Descent:
     return DESCENTS[strategy](spec, Split(data), batches, Start(initial))
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("batch_size", [None, 7])
+@pytest.mark.parametrize(("strategy", "batch_size"), BATCHED)
 @given(cuts=st.sets(st.integers(1, 39)))
 @settings(max_examples=25)
 def test_chunks_change_nothing(strategy: str, batch_size: int | None, cuts: set[int]) -> None:
@@ -56,11 +57,13 @@ def test_chunks_change_nothing(strategy: str, batch_size: int | None, cuts: set[
         assert pieces.weights()[name].tobytes() == weight.tobytes()
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_torch_threads_change_nothing(strategy: str) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "most_features"), [("spectral", 400), *((name, 2_200) for name in STRATEGIES)]
+)
+def test_torch_threads_change_nothing(strategy: str, most_features: int) -> None:
     # given fits small and large enough for several threads
     before = torch.get_num_threads()
-    for n_features in (3, 2_200):
+    for n_features in (3, most_features):
         spec = specification(steps=3, optimizer=sgd(lr=1e-4), strategy=strategy)
         data = noisy_plane(n_rows=2_000, n_features=n_features)
 
@@ -107,25 +110,26 @@ def test_the_plain_loop_is_torchs_own_on_slices(n_features: int, dtype: torch.dt
     assert result.weights["weight"].tobytes() == model.weight.detach().numpy().tobytes()
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_layout_of_the_arrays_changes_nothing(strategy: str) -> None:
+@pytest.mark.parametrize(("strategy", "batch_size"), BATCHED)
+def test_the_layout_of_the_arrays_changes_nothing(strategy: str, batch_size: int | None) -> None:
     # given the same numbers, column by column and read-only
     data = noisy_plane()
     other = Data(x=data.x.copy(order="F"), y=data.y.copy())
     other.x.flags.writeable = other.y.flags.writeable = False
-    spec = specification(batch_size=7, strategy=strategy)
+    spec = specification(batch_size=batch_size, strategy=strategy)
 
     # then not a bit differs
     assert bits(fit(spec, other)) == bits(fit(spec, data))
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_another_process_changes_nothing(strategy: str) -> None:
+@pytest.mark.parametrize(("strategy", "batch_size"), [("spectral", None), *IN_BATCHES])
+def test_another_process_changes_nothing(strategy: str, batch_size: int | None) -> None:
     # given a fit in a process of its own
+    changes = {"batch_size": batch_size, "strategy": strategy}
     program = (
         "from tests.workers.engine.given import noisy_plane, specification\n"
         "from workers.engine import fit\n"
-        f"result = fit(specification(batch_size=7, strategy={strategy!r}), noisy_plane())\n"
+        f"result = fit(specification(**{changes!r}), noisy_plane())\n"
         "print(result.history.loss.tobytes().hex(), result.weights['weight'].tobytes().hex())\n"
     )
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
@@ -134,5 +138,5 @@ def test_another_process_changes_nothing(strategy: str) -> None:
     ).stdout.split()
 
     # then its bits are ours
-    ours = fit(specification(batch_size=7, strategy=strategy), noisy_plane())
+    ours = fit(specification(**changes), noisy_plane())
     assert theirs == [ours.history.loss.tobytes().hex(), ours.weights["weight"].tobytes().hex()]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.workers.engine.given import STRATEGIES, sgd, specification
+from tests.workers.engine.given import FULL_BATCH, sgd, specification
 from workers.engine import Data, fit
 from workers.engine.losses import LOSSES
 
@@ -70,7 +70,7 @@ def test_a_step_from_0(kind: str, strategy: str) -> None:
     assert result.weights["bias"] == pytest.approx(expected, rel=1e-14, abs=1e-16)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FULL_BATCH)
 def test_a_step_of_weighted_rows(strategy: str) -> None:
     # given y = 1, 3, 2 at x = 0, 1, 2, and the line 1 + x/2, which misses the second point by -1.5
     data = Data(

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
-from tests.workers.engine.given import STRATEGIES, mapping, noisy_plane, sgd, specification
+from tests.workers.engine.given import BATCHED, FULL_BATCH, mapping, noisy_plane, sgd, specification
 from tests.workers.engine.plain import plain_fit
 from workers.engine import Data, fit
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("batch_size", [None, 7])
+@pytest.mark.parametrize(("strategy", "batch_size"), BATCHED)
 def test_the_first_step_that_is_not_finite_ends_the_fit(
     strategy: str, dtype: str, batch_size: int | None
 ) -> None:
@@ -36,7 +35,7 @@ def test_the_first_step_that_is_not_finite_ends_the_fit(
         assert np.isfinite(weight).all()
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FULL_BATCH)
 def test_a_weight_that_overflows_is_undone(strategy: str) -> None:
     # given a first update that no float32 can hold, from a loss that one can
     data = Data(x=np.full((4, 1), 1e3), y=np.full((4, 1), 1e15))
@@ -54,7 +53,7 @@ def test_a_weight_that_overflows_is_undone(strategy: str) -> None:
     assert result.final_loss == pytest.approx(1e30, rel=1e-6)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FULL_BATCH)
 def test_a_first_loss_that_is_not_finite_leaves_no_history(strategy: str) -> None:
     # given a target whose square no float32 can hold
     data = Data(x=np.ones((4, 1)), y=np.full((4, 1), 1e30))
@@ -68,7 +67,7 @@ def test_a_first_loss_that_is_not_finite_leaves_no_history(strategy: str) -> Non
     assert result.final_loss is None
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FULL_BATCH)
 def test_data_past_the_dtype_diverge_at_once(strategy: str) -> None:
     # given a feature that is infinite in float32
     data = Data(x=np.full((4, 1), 1e300), y=np.ones((4, 1)))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.workers.engine.given import STRATEGIES, noisy_plane, sgd, specification
+from tests.workers.engine.given import FULL_BATCH, STRATEGIES, noisy_plane, sgd, specification
 from workers.engine import History, fit
 
 
@@ -52,14 +52,14 @@ def test_an_epochs_loss_is_weighted_by_its_batches(strategy: str, drop_last: boo
     assert np.isnan(history.epochs_validation_loss).all()
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FULL_BATCH)
 def test_a_full_batch_epoch_is_its_step(strategy: str) -> None:
     history = fit(specification(epochs=9, strategy=strategy), noisy_plane()).history
     np.testing.assert_array_equal(history.epochs_train_loss, history.loss)
     np.testing.assert_array_equal(history.epoch, history.step)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FULL_BATCH)
 def test_the_learning_rate_stands_beside_every_step(strategy: str) -> None:
     spec = specification(optimizer=sgd(lr=0.125), steps=3, strategy=strategy)
     assert fit(spec, noisy_plane()).history.lr.tolist() == [0.125] * 3

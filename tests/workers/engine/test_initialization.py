@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.workers.engine.given import STRATEGIES, noisy_plane, sgd, specification
+from tests.workers.engine.given import FULL_BATCH, STRATEGIES, noisy_plane, sgd, specification
 from workers.engine import Shape, SpecificationError, check, fit
 
 
@@ -49,7 +49,7 @@ def test_zeros() -> None:
     np.testing.assert_array_equal(initial["bias"], np.zeros(2))
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FULL_BATCH)
 def test_given_weights_are_taken_in_the_models_order(strategy: str) -> None:
     # given weights, the bias first
     init = {"weights": {"bias": [7], "weight": [[1, 2, 3]]}}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.workers.engine.given import STRATEGIES, sgd, specification
+from tests.workers.engine.given import FULL_BATCH, sgd, specification
 from workers.engine import Data, fit
 
 CASE = json.loads((Path(__file__).parents[2] / "cases" / "notebook_seed42.json").read_text())
@@ -25,7 +25,7 @@ def notebook_init() -> dict[str, Any]:
     return {"weights": {"weight": [[slope]], "bias": [bias]}}
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FULL_BATCH)
 @pytest.mark.parametrize("run", RUNS)
 def test_losses_and_weights_are_the_notebooks(run: dict[str, Any], strategy: str) -> None:
     # given the notebook's data, start and hyperparameters
@@ -48,7 +48,7 @@ def test_losses_and_weights_are_the_notebooks(run: dict[str, Any], strategy: str
     np.testing.assert_allclose(weights, run["w"], rtol=rtol)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FULL_BATCH)
 @pytest.mark.parametrize("run", RUNS)
 def test_weights_on_the_way_are_the_notebooks(run: dict[str, Any], strategy: str) -> None:
     for steps, recorded in run["w_after"].items():
@@ -69,7 +69,7 @@ def test_weights_on_the_way_are_the_notebooks(run: dict[str, Any], strategy: str
         np.testing.assert_allclose(weights, recorded, rtol=RELATIVE[run["dtype"]])
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FULL_BATCH)
 def test_a_long_descent_ends_at_least_squares(strategy: str) -> None:
     # given a learning rate near the largest stable one
     lr = 0.8 * CASE["ols"]["max_stable_lr"]
@@ -84,7 +84,7 @@ def test_a_long_descent_ends_at_least_squares(strategy: str) -> None:
     assert result.final_loss == pytest.approx(CASE["ols"]["mse"], rel=1e-9)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FULL_BATCH)
 @pytest.mark.parametrize(("factor", "status"), [(0.99, "completed"), (1.01, "diverged")])
 def test_it_diverges_past_the_largest_stable_lr(strategy: str, factor: float, status: str) -> None:
     # given a learning rate just beside the bound

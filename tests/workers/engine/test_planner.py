@@ -12,14 +12,19 @@ from workers.engine.planner import COVERED, choose_strategy
 SMALL = Shape(n_rows=100, n_features=2, n_targets=1)
 
 
-def test_a_small_least_squares_fit_is_compiled() -> None:
-    assert choose_strategy(specification(), SMALL) == "kernels"
-    assert fit(specification(), noisy_plane()).strategy == "kernels"
+def test_least_squares_on_all_rows_are_a_closed_form() -> None:
+    assert choose_strategy(specification(), SMALL) == "spectral"
+    assert fit(specification(), noisy_plane()).strategy == "spectral"
+
+
+def test_a_small_least_squares_fit_in_batches_is_compiled() -> None:
+    assert choose_strategy(specification(batch_size=7), SMALL) == "kernels"
+    assert fit(specification(batch_size=7), noisy_plane()).strategy == "kernels"
 
 
 def test_a_large_matrix_product_is_torchs() -> None:
     large = Shape(n_rows=10_000, n_features=100, n_targets=100)
-    assert choose_strategy(specification(), large) == "reference"
+    assert choose_strategy(specification(steps=1), large) == "reference"
     assert choose_strategy(specification(batch_size=10), large) == "kernels"
 
 

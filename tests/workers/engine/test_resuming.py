@@ -7,7 +7,7 @@ import pytest
 import safetensors.numpy
 import torch
 
-from tests.workers.engine.given import noisy_plane, sgd, specification
+from tests.workers.engine.given import STRATEGIES, noisy_plane, sgd, specification
 from tests.workers.engine.test_rules import CHANGED, DEFAULTS, SCHEDULED
 from workers.engine import Data, Result, Snapshot, SpecificationError, Start, fit
 
@@ -67,13 +67,17 @@ def test_every_argument_goes_on(kind: str, arguments: dict[str, Any]) -> None:
     assert_one_run(in_two(noisy_plane(), optimizer=optimizer, batch_size=BATCH_SIZE))
 
 
-@pytest.mark.parametrize("strategy", ["reference", "kernels", "streaming"])
+@pytest.mark.parametrize(
+    ("strategy", "batch_size"), [("spectral", None), *((name, BATCH_SIZE) for name in STRATEGIES)]
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n_steps", [1, 14, 39])
-def test_every_strategy_goes_on(strategy: str, dtype: str, n_steps: int) -> None:
+def test_every_strategy_goes_on(
+    strategy: str, batch_size: int | None, dtype: str, n_steps: int
+) -> None:
     parts = in_two(
         noisy_plane(n_targets=2, weighted=True), n_steps, strategy=strategy, dtype=dtype,
-        batch_size=BATCH_SIZE, optimizer=sgd(momentum=0.9, nesterov=True),
+        batch_size=batch_size, optimizer=sgd(momentum=0.9, nesterov=True),
     )  # fmt: skip
 
     assert {part.strategy for part in parts} == {strategy}

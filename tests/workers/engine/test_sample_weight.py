@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from tests.workers.engine.given import STRATEGIES, mapping, noisy_plane, sgd, specification
+from tests.workers.engine.given import (
+    FULL_BATCH,
+    STRATEGIES,
+    mapping,
+    noisy_plane,
+    sgd,
+    specification,
+)
 from tests.workers.engine.plain import plain_fit
 from workers.engine import Data, fit
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FULL_BATCH)
 def test_the_optimum_is_weighted_least_squares(strategy: str) -> None:
     data = noisy_plane(200, weighted=True)
     spec = specification(strategy=strategy, steps=3000, optimizer=sgd(lr=0.1))
@@ -21,7 +28,7 @@ def test_the_optimum_is_weighted_least_squares(strategy: str) -> None:
     np.testing.assert_allclose(weights["bias"], best.intercept_, rtol=1e-9)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FULL_BATCH)
 def test_a_whole_weight_counts_like_a_repeated_row(strategy: str) -> None:
     plain = noisy_plane(40, n_targets=2)
     times = np.arange(40) % 4
@@ -71,7 +78,7 @@ def test_an_update_on_a_batch_that_counts_nothing_is_made_all_the_same(strategy:
         np.testing.assert_allclose(result.weights[name], weight, rtol=1e-9)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FULL_BATCH)
 def test_weights_are_rounded_to_the_dtype(strategy: str) -> None:
     # given weights that no float32 holds, and the nearest ones that it does
     plain = noisy_plane(40)

@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import StandardScaler
 
-from tests.workers.engine.given import STRATEGIES, mapping, noisy_plane, sgd
+from tests.workers.engine.given import FULL_BATCH, mapping, noisy_plane, sgd
 from workers.engine import Data, Result, Specification, SpecificationError, fit
 from workers.engine.standardize import Scaling
 
@@ -21,7 +21,7 @@ def computed(data: Data, **changes: Any) -> Result:
     return fit(Specification.from_mapping(mapping(**changes)), data)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FULL_BATCH)
 def test_coefficients_are_least_squares_in_the_datas_own_units(strategy: str) -> None:
     data = far_and_wide()
 
@@ -62,11 +62,13 @@ def test_a_constant_feature_is_refused() -> None:
         computed(constant, standardize=True)
 
 
-def test_a_fit_ends_where_the_gradient_does() -> None:
+@pytest.mark.parametrize("strategy", ["reference", "spectral"])
+def test_a_fit_ends_where_the_gradient_does(strategy: str) -> None:
     data = noisy_plane()
+    changes = {"optimizer": sgd(lr=0.1), "strategy": strategy}
 
-    result = computed(data, tolerance=1e-6, steps=100_000, optimizer=sgd(lr=0.1))
-    whole = computed(data, steps=result.n_steps, optimizer=sgd(lr=0.1), strategy="reference")
+    result = computed(data, tolerance=1e-6, steps=100_000, **changes)
+    whole = computed(data, steps=result.n_steps, **changes)
 
     assert result.status == "converged"
     assert len(result.history.loss) == result.n_steps < 100_000

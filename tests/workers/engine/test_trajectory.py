@@ -5,10 +5,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.workers.engine.given import noisy_plane, sgd, specification
+from tests.workers.engine.given import (
+    BATCHED,
+    FULL_BATCH,
+    STRATEGIES,
+    noisy_plane,
+    sgd,
+    specification,
+)
 from workers.engine import Trajectory, fit
 
-STRATEGIES = ("reference", "kernels", "streaming")
+IN_BATCHES = [("spectral", None), *((name, 8) for name in STRATEGIES)]
 
 
 def record(every: int = 1, *, weights: bool = True, gradients: bool = True) -> dict[str, Any]:
@@ -21,8 +28,7 @@ def trajectory(**changes: Any) -> Trajectory:
     return written
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("batch_size", [None, 8])
+@pytest.mark.parametrize(("strategy", "batch_size"), BATCHED)
 def test_each_entry_leads_to_the_next(strategy: str, batch_size: int | None) -> None:
     result = fit(
         specification(strategy=strategy, batch_size=batch_size, record=record()), noisy_plane()
@@ -40,10 +46,12 @@ def test_each_entry_leads_to_the_next(strategy: str, batch_size: int | None) -> 
     np.testing.assert_allclose(norms, result.history.grad_norm, rtol=1e-12)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(("strategy", "batch_size"), IN_BATCHES)
 @pytest.mark.parametrize("every", [3, 7, 20, 21])
-def test_a_sparse_record_is_a_part_of_the_whole_one(strategy: str, every: int) -> None:
-    changes = {"strategy": strategy, "batch_size": 8, "optimizer": sgd(momentum=0.9)}
+def test_a_sparse_record_is_a_part_of_the_whole_one(
+    strategy: str, batch_size: int | None, every: int
+) -> None:
+    changes = {"strategy": strategy, "batch_size": batch_size, "optimizer": sgd(momentum=0.9)}
     whole = trajectory(record=record(), **changes)
 
     sparse = trajectory(record=record(every), **changes)
@@ -54,9 +62,9 @@ def test_a_sparse_record_is_a_part_of_the_whole_one(strategy: str, every: int) -
         np.testing.assert_array_equal(sparse.gradients[name], whole.gradients[name][::every])
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_looking_changes_nothing(strategy: str) -> None:
-    changes = {"strategy": strategy, "batch_size": 8}
+@pytest.mark.parametrize(("strategy", "batch_size"), IN_BATCHES)
+def test_looking_changes_nothing(strategy: str, batch_size: int | None) -> None:
+    changes = {"strategy": strategy, "batch_size": batch_size}
     unseen = fit(specification(**changes), noisy_plane())
 
     seen = fit(specification(record=record(), **changes), noisy_plane())
@@ -86,7 +94,7 @@ def test_gradients_are_those_before_clipping_and_searching(kind: str) -> None:
         np.testing.assert_allclose(written.gradients["weight"][t], expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", FULL_BATCH)
 def test_a_divergence_ends_it_with_the_history(strategy: str) -> None:
     result = fit(
         specification(

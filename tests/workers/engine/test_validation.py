@@ -75,10 +75,12 @@ def test_a_subset_of_a_long_source_is_read_piece_by_piece() -> None:
     assert subset.read(3, 4).weight is not None
 
 
-@pytest.mark.parametrize("strategy", ["reference", "streaming"])
-def test_validation_rows_touch_no_weight(strategy: str) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "batch_size"), [("reference", 16), ("streaming", 16), ("spectral", None)]
+)
+def test_validation_rows_touch_no_weight(strategy: str, batch_size: int | None) -> None:
     data = noisy_plane(80)
-    spec = {"validation": HELD_OUT, "standardize": True, "batch_size": 16, "epochs": 3}
+    spec = {"validation": HELD_OUT, "standardize": True, "batch_size": batch_size, "epochs": 3}
     spec |= {"strategy": strategy}
     split = split_rows(data, Validation(0.25, stratify=False), 0)
     train = split.train.read(0, split.train.shape.n_rows)

@@ -4,15 +4,33 @@ import itertools
 from typing import Any
 
 from tests.workers.engine.given import noisy_plane, sgd, specification
-from workers.engine import Data, fit, kernels, warm_up
+from tests.workers.engine.test_rules import SCHEDULED
+from workers.engine import Data, fit, kernels, schedule_loops, spectral_loops, warm_up
+
+LOOPS: list[Any] = [
+    *(kernels.descend, kernels.fill_tiles, kernels.sum_all),
+    *(spectral_loops.descend, spectral_loops.turn),
+    *(schedule_loops.anneal, schedule_loops.restart, schedule_loops.decay_polynomially),
+    *(schedule_loops.cycle, schedule_loops.cycle_once),
+]
+
+EXTRAS: dict[str, Any] = {
+    "validation": {"fraction": 0.2, "stratify": False},
+    "early_stopping": {
+        "monitor": "validation_loss", "patience": 5, "min_delta": 0, "restore_best": True
+    },
+    "tolerance": 1e-3,
+    "clip_grad_norm": 1,
+    "penalty": {"l1": 0, "l2": 1},
+    "record": {"every": 2, "weights": True, "gradients": True},
+}  # fmt: skip
 
 
 def test_warm_up_compiles_for_every_fit() -> None:
     # given a warm process
     warm_up()
-    loops: list[Any] = [kernels.descend, kernels.fill_tiles, kernels.sum_all]
-    before = [loop.signatures for loop in loops]
-    assert [len(signatures) for signatures in before] == [1, 1, 1]
+    before = [loop.signatures for loop in LOOPS]
+    assert [len(signatures) for signatures in before] == [1] * len(LOOPS)
 
     # when fits of every kind are computed, numbers given as whole ones and arrays read-only
     data = noisy_plane(n_targets=2)
@@ -30,4 +48,23 @@ def test_warm_up_compiles_for_every_fit() -> None:
         fit(spec, rows)
 
     # then they ran on what there was
-    assert [loop.signatures for loop in loops] == before
+    assert [loop.signatures for loop in LOOPS] == before
+
+
+def test_warm_up_compiles_for_every_closed_form() -> None:
+    # given a warm process
+    warm_up()
+    before = [loop.signatures for loop in LOOPS]
+    data = noisy_plane(n_targets=2)
+
+    # when fits use all that a closed form may have, one step or many, whole arguments or not
+    cases = itertools.product((1, 30), (None, *SCHEDULED), ({}, EXTRAS))
+    for steps, schedule, extras in cases:
+        scheduler = schedule and {"kind": schedule[0], "interval": "step"} | schedule[2]
+        if schedule and schedule[0] == "reduce_on_plateau":
+            continue
+        changes: dict[str, Any] = {"steps": steps, "strategy": "spectral", "scheduler": scheduler}
+        fit(specification(optimizer=sgd(lr=1, momentum=0.5), **changes, **extras), data)
+
+    # then they ran on what there was
+    assert [loop.signatures for loop in LOOPS] == before

@@ -1,0 +1,239 @@
+"""A full-batch descent of least squares under way in closed form."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.engine import spectral_loops
+from workers.engine.data import RowSource, Shape
+from workers.engine.dtypes import Weights, largest
+from workers.engine.early_stopping import EarlyStopping
+from workers.engine.normal_equations import Layer, finished, pass_threads, sum_squares
+from workers.engine.rates import Rates
+from workers.engine.results import Status
+from workers.engine.snapshot import Snapshot, SpectralState
+from workers.engine.specification import Specification
+from workers.engine.survey import Found
+from workers.engine.threads import one_blas_thread
+from workers.engine.trace import Trace
+
+Floats = NDArray[np.float64]
+
+_CHUNK_WORK = 2**20
+_STEP_OVERHEAD_WORK = 2**4
+# Below this share of the first loss, a pull is told too badly by the difference of two others.
+_LEAST_SHARE = 1e-8
+_ENDS: dict[int, Status] = {
+    spectral_loops.AT_REST: "converged",
+    spectral_loops.NO_BETTER: "early_stopped",
+}
+
+
+class SpectralDescent:
+    """A fit under way in the coordinates of its spectrum. See `workers.engine.descent.Descent`."""
+
+    def __init__(
+        self,
+        spec: Specification,
+        rows: RowSource,
+        rates: Rates,
+        trace: Trace,
+        found: Found,
+    ) -> None:
+        self._spec = spec
+        self._rows = rows
+        self._layer = found.layer
+        self._spectrum = found.spectrum
+        self._n_values = found.n_values
+        self._rates = rates
+        self.trace = trace
+        trace.lr[:] = rates.lr[:: trace.every]
+        self._curve = _curve(found, spec.penalty.l2)
+        self._held_out = _held_out(found)
+        self._rule = _rule(spec, len(self._curve.scale))
+        self._moving, self._state = _start(found, self._curve, spec.record.gradients)
+        self._record = spectral_loops.Record(
+            trace.loss, trace.grad_norm, trace.epoch_sums, trace.validation_loss, trace.every
+        )
+        self._settled = False
+        self.n_steps = 0
+        self.failed_step: int | None = None
+        self.end: Status | None = None
+        self.n_threads = pass_threads(rows.shape)
+        self.chunk_steps = steps_a_chunk(rows.shape, held_out=found.held_out is not None)
+
+    def advance(self, n_steps: int) -> None:
+        """Make so many updates, or fewer where one fails or the fit ends."""
+        first, stop = self.n_steps, self.n_steps + n_steps
+        span = spectral_loops.Span(
+            first,
+            # Copies: arrays that must not be written to are of another type to numba.
+            np.array(self._rates.lr[first:stop]),
+            np.array(self._rates.momentum[first:stop]),
+        )
+        outcome = spectral_loops.descend(
+            self._curve, self._held_out, self._rule, self._state, self._record, span, self._moving
+        )
+        self.n_steps, self.trace.n_losses, last_loss, why, self._moving = outcome
+        if self.trace.n_losses > first:
+            self.trace.last_loss = last_loss
+            self.trace.last_lr = float(self._rates.lr[self.trace.n_losses - 1])
+        self.end = _ENDS.get(why)
+        if why == spectral_loops.FAILED:
+            self.failed_step = self.n_steps
+
+    def settle(self) -> None:
+        """After the last step: go back to the best weights, where the specification says so."""
+        self._settled = True
+
+    def weights(self) -> Weights:
+        """Copies of the weights by their state_dict names."""
+        back = self._settled and self._state.watch[2] > 0
+        place = self._state.best if back else self._now(self._state.place)
+        return self._layer_at(place).named(self._spec.dtype)
+
+    def gradients(self) -> Weights:
+        """Copies of the last update's gradient, before clipping, by the parameters' names."""
+        curve = self._curve
+        return self._turned(curve.slope * self._state.last_pull).named(self._spec.dtype)
+
+    def snapshot(self) -> Snapshot:
+        """What another fit needs to go on from the last update."""
+        state, batches = self._state, self.trace.batches
+        place, velocity = self._now(state.place), self._now(state.velocity)
+        buffers = [{"momentum_buffer": part} for part in self._turned(velocity).named().values()]
+        return Snapshot(
+            position=batches.position + self.n_steps,
+            per_epoch=batches.per_epoch,
+            epoch_sum=self.trace.unfinished_sum(),
+            made_by=self._spec.optimizer.made_by,
+            weights=self._layer_at(place).named(),
+            optimizer=buffers if self._moving else [],
+            schedule=self._rates.state(self.n_steps),
+            spectral=SpectralState(
+                digest=self._spectrum.digest(),
+                origin=self._curve.origin,
+                place=place.copy(),
+                pull=self._now(state.pull).copy(),
+                velocity=velocity.copy(),
+            ),
+        )
+
+    def final_loss(self) -> float:
+        """The loss over the whole training set, at the weights as they are given back."""
+        layer, spectrum = Layer.of(self.weights()), self._spectrum
+        with one_blas_thread():
+            place = (layer.coefficients() - self._layer.coefficients()) @ spectrum.basis
+        loss = spectrum.loss_at(place)
+        if not loss < _LEAST_SHARE * spectrum.loss:
+            return loss if loss * self._n_values <= self._rule.largest else math.inf
+        return loss_over(self._spec, self._rows, layer)
+
+    def _now(self, halves: Floats) -> Floats:
+        """The half of a state's array that the last update led to."""
+        first, second = np.split(halves, 2)
+        return second if self.n_steps % 2 else first
+
+    def _layer_at(self, place: Floats) -> Layer:
+        return self._layer.at(self._curve.origin + spectral_loops.turn(self._curve.axes, place))
+
+    def _turned(self, direction: Floats) -> Layer:
+        """From coordinates to weights."""
+        return self._layer.at(spectral_loops.turn(self._curve.axes, direction))
+
+
+def steps_a_chunk(shape: Shape, *, held_out: bool) -> int:
+    """How many steps take some milliseconds."""
+    n_coordinates = shape.n_features + 1
+    work = shape.n_targets * n_coordinates * (n_coordinates if held_out else 1)
+    return max(1, _CHUNK_WORK // (work + _STEP_OVERHEAD_WORK))
+
+
+def loss_over(spec: Specification, rows: RowSource, layer: Layer) -> float:
+    """The loss of a layer by one more pass over all rows; infinite where no dtype's number is."""
+    squares, total = finished(sum_squares(rows, layer, spec.dtype))
+    if not squares <= largest(spec.dtype):
+        return math.inf
+    penalty = spec.penalty.l2 * float((layer.weight**2).sum())
+    return squares / (total * rows.shape.n_targets) + penalty
+
+
+def _curve(found: Found, l2: float) -> spectral_loops.Curve:
+    spectrum, layer = found.spectrum, found.layer
+    n_targets = len(spectrum.pull)
+    coefficients = layer.coefficients()
+    with one_blas_thread():
+        turned = coefficients @ spectrum.basis
+    return spectral_loops.Curve(
+        scale=np.tile(spectrum.scale, n_targets),
+        slope=np.tile(2.0 / n_targets * spectrum.scale, n_targets),
+        turned=turned.ravel(),
+        origin=coefficients.ravel().copy(),
+        axes=np.ascontiguousarray(spectrum.basis.T),
+        rest=spectrum.rest,
+        l2=float(l2),
+        n_values=found.n_values,
+        n_targets=n_targets,
+        has_bias=layer.bias is not None,
+    )
+
+
+def _held_out(found: Found) -> spectral_loops.HeldOut:
+    factor = found.held_out
+    if factor is None:
+        return spectral_loops.HeldOut(np.empty((0, 0)), np.empty((0, 0)), 0.0, 0.0)
+    with one_blas_thread():
+        matrix = factor.matrix @ found.spectrum.basis
+    return spectral_loops.HeldOut(
+        matrix=np.ascontiguousarray(matrix.T),
+        offset=np.ascontiguousarray(factor.offset.T),
+        rest=factor.rest,
+        n_values=found.n_held_out_values,
+    )
+
+
+def _rule(spec: Specification, n_coordinates: int) -> spectral_loops.Rule:
+    arguments = spec.optimizer.arguments
+    never = EarlyStopping("train_loss", -1, 0.0, restore_best=False)
+    stopping = spec.early_stopping or never
+    clip = spec.clip_grad_norm
+    tolerance = float(spec.tolerance or 0.0)
+    return spectral_loops.Rule(
+        dampening=float(arguments["dampening"]),
+        weight_decay=float(arguments["weight_decay"]),
+        nesterov=bool(arguments["nesterov"]),
+        clip_grad_norm=math.inf if clip is None else float(clip),
+        tolerance=tolerance,
+        sure_tolerance=tolerance * math.sqrt(n_coordinates),
+        largest=largest(spec.dtype),
+        patience=stopping.patience,
+        min_delta=float(stopping.min_delta),
+        monitors_train=spec.validation is None or stopping.monitor == "train_loss",
+        keeps_best=stopping.restore_best,
+    )
+
+
+def _start(
+    found: Found, curve: spectral_loops.Curve, keeps_pull: bool
+) -> tuple[bool, spectral_loops.State]:
+    """Whether there is a velocity before step 0, and all that a step changes."""
+    size = len(curve.scale)
+    place, pull, velocity = np.zeros((2, size)), np.zeros((2, size)), np.zeros((2, size))
+    pull[0] = found.spectrum.pull.ravel()
+    if found.state is not None:
+        place[0], pull[0] = found.state.place, found.state.pull
+        velocity[0] = found.state.velocity
+    elif found.velocity is not None:
+        with one_blas_thread():
+            velocity[0] = (found.velocity.coefficients() @ found.spectrum.basis).ravel()
+    return found.velocity is not None, spectral_loops.State(
+        place=place.ravel(),
+        pull=pull.ravel(),
+        velocity=velocity.ravel(),
+        direction=np.zeros(size),
+        last_pull=np.zeros(size),
+        best=np.zeros(size),
+        watch=np.array([math.inf, 0.0, 0.0]),
+        keeps_pull=keeps_pull,
+    )
