@@ -68,7 +68,8 @@ class FitRun:
             return self.result
         found = self.result
         spec = Specification.from_mapping(self.claim.spec)
-        loss = loss_over(spec, found.weights, found.split.train, found.scaling)
+        rows = found.split.train
+        loss = loss_over(spec, found.weights, rows, found.scaling, ran=found.strategy)
         return replace(found, final_loss=finite(loss))
 
 

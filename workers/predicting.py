@@ -100,6 +100,7 @@ def evaluate(context: Context, *, fit_id: str, table: str, n_rows: int) -> dict[
     columns = replace(fitted.columns, at="/dataset")
     with opened_rows(context, columns, table, n_rows) as rows, np.errstate(all="ignore"):
         metrics = measure(fitted.spec, fitted.weights, fitted.scaling, fitted.classes, rows)
-        loss = loss_over(fitted.spec, fitted.weights, rows, fitted.scaling)
+        ran = fitted.row["result"]["fingerprint"]["strategy"]
+        loss = loss_over(fitted.spec, fitted.weights, rows, fitted.scaling, ran=ran)
     numbers = {f"metrics.{n}": v for n, v in metrics.items() if isinstance(v, float)}
     return {"metrics": metrics, "loss": finite(loss), **not_finite({"loss": loss, **numbers})}

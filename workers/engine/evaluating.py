@@ -9,14 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from workers.engine import spectral
 from workers.engine.batches import cut_batches
 from workers.engine.data import Data, RowSource, Shape
 from workers.engine.dtypes import Weights
 from workers.engine.fitting import STRATEGIES
 from workers.engine.models import Model
 from workers.engine.networks import Mlp
+from workers.engine.normal_equations import Layer
 from workers.engine.objective import Objective
-from workers.engine.planner import choose_strategy
+from workers.engine.planner import choose_strategy, covering_strategies
 from workers.engine.rows import Part, tensors
 from workers.engine.snapshot import Start
 from workers.engine.specification import Specification
@@ -42,23 +44,38 @@ class GradientCheck:
 
 
 def loss_over(
-    spec: Specification, weights: Arrays, rows: RowSource, scaling: Scaling | None = None
+    spec: Specification,
+    weights: Arrays,
+    rows: RowSource,
+    scaling: Scaling | None = None,
+    *,
+    ran: str | None = None,
 ) -> float:
     """The mean loss, the penalty included, over all rows: as `final_loss` is of training rows.
 
-    `rows` have their features in their own units, `weights` belong to the scaled ones. The fit's
-    own strategy sums it, so that over a fit's training rows it is `final_loss` to the bit.
+    `rows` have their features in their own units, `weights` belong to the scaled ones. The
+    strategy that `ran`, or would, sums it, so that over a fit's training rows it is `final_loss`
+    to the bit.
     """
     own = Split(rows if scaling is None else scaled(Split(rows), scaling).train)
-    in_memory = isinstance(rows, Data)
-    # What a fit of few rows was forced to may not be there for more of them than memory holds.
-    asked = spec if in_memory else replace(spec, strategy="auto")
-    strategy = choose_strategy(asked, rows.shape, in_memory=in_memory)
+    strategy = _strategy_for(spec, rows, ran)
+    if strategy == "spectral":
+        return spectral.loss_over(spec, own.train, Layer.of(dict(weights)))
     # No step is made; but the rows may be too few for the fit's own batches.
     idle = replace(spec, epochs=None, steps=1, drop_last=False)
     start = Start({name: np.asarray(array) for name, array in weights.items()})
     batches = cut_batches(idle, rows.shape.n_rows)
     return STRATEGIES[strategy](idle, own, batches, start).final_loss()
+
+
+def _strategy_for(spec: Specification, rows: RowSource, ran: str | None) -> str:
+    in_memory = isinstance(rows, Data)
+    covering = covering_strategies(spec, rows.shape, in_memory=in_memory)
+    if ran in covering:
+        return str(ran)
+    # What a fit of few rows was forced to may not be there for more of them than memory holds.
+    asked = spec if spec.strategy in covering else replace(spec, strategy="auto")
+    return choose_strategy(asked, rows.shape, in_memory=in_memory)
 
 
 def check_gradients(spec: Specification, weights: Arrays, data: Data) -> GradientCheck:

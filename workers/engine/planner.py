@@ -38,7 +38,8 @@ def _spectral_covers(spec: Specification) -> bool:
     # Their subclasses' outputs are scores of classes.
     linear = type(spec.model) in (Linear, Polynomial) and type(spec.loss) is Mse
     known = spec.schedule is None or spec.schedule.kind in PATHS
-    return linear and known and spec.optimizer.kind == "sgd" and spec.penalty.l1 == 0
+    descends = spec.optimizer.kind == "sgd" and not spec.optimizer.climbs
+    return linear and known and descends and spec.penalty.l1 == 0
 
 
 # In the order of preference.
@@ -66,7 +67,7 @@ def choose_strategy(
     Raises SpecificationError where the specification forces one that does not cover it. Neither
     load nor other fits are looked at, for another strategy gives other last bits.
     """
-    covering = _covering(spec, shape, in_memory)
+    covering = covering_strategies(spec, shape, in_memory=in_memory)
     if spec.strategy == "auto":
         if "spectral" in covering and (resumes or _is_worth_a_spectrum(spec, shape)):
             return "spectral"
@@ -80,7 +81,7 @@ def choose_strategy(
 
 def choose_loop(spec: Specification, shape: Shape, *, in_memory: bool = True) -> str:
     """The strategy that makes the steps one by one, whichever the specification asks for."""
-    return _choose_loop(spec, shape, _covering(spec, shape, in_memory))
+    return _choose_loop(spec, shape, covering_strategies(spec, shape, in_memory=in_memory))
 
 
 def _choose_loop(spec: Specification, shape: Shape, covering: list[str]) -> str:
@@ -89,7 +90,7 @@ def _choose_loop(spec: Specification, shape: Shape, covering: list[str]) -> str:
     return next(name for name in covering if name != "spectral")
 
 
-def _covering(spec: Specification, shape: Shape, in_memory: bool) -> list[str]:
+def covering_strategies(spec: Specification, shape: Shape, *, in_memory: bool) -> list[str]:
     """What can compute the fit, the preferred ones first."""
     streamed = is_streamed(shape) or not in_memory
     return [

@@ -22,8 +22,6 @@ Floats = NDArray[np.float64]
 
 _CHUNK_WORK = 2**20
 _STEP_OVERHEAD_WORK = 2**4
-# Below this share of the first loss, a pull is told too badly by the difference of two others.
-_LEAST_SHARE = 1e-8
 _ENDS: dict[int, Status] = {
     spectral_loops.AT_REST: "converged",
     spectral_loops.NO_BETTER: "early_stopped",
@@ -45,7 +43,6 @@ class SpectralDescent:
         self._rows = rows
         self._layer = found.layer
         self._spectrum = found.spectrum
-        self._n_values = found.n_values
         self._rates = rates
         self.trace = trace
         trace.lr[:] = rates.lr[:: trace.every]
@@ -122,13 +119,7 @@ class SpectralDescent:
 
     def final_loss(self) -> float:
         """The loss over the whole training set, at the weights as they are given back."""
-        layer, spectrum = Layer.of(self.weights()), self._spectrum
-        with one_blas_thread():
-            place = (layer.coefficients() - self._layer.coefficients()) @ spectrum.basis
-        loss = spectrum.loss_at(place)
-        if not loss < _LEAST_SHARE * spectrum.loss:
-            return loss if loss * self._n_values <= self._rule.largest else math.inf
-        return loss_over(self._spec, self._rows, layer)
+        return loss_over(self._spec, self._rows, Layer.of(self.weights()))
 
     def _now(self, halves: Floats) -> Floats:
         """The half of a state's array that the last update led to."""

@@ -38,7 +38,7 @@ def test_a_loss_that_is_never_finite_has_no_point() -> None:
     assert len(result.lr) == len(result.loss) == len(result.raw_loss) == 0
     assert (result.stop_reason, result.steepest, result.valley) == ("diverged", None, None)
     assert result.reason is not None
-    assert result.reason.endswith("the curve has 0: then a loss or a weight was not finite")
+    assert result.reason.endswith("the curve has 0, for a loss or a weight after it was not finite")
 
 
 def test_what_is_not_finite_ends_a_curve_that_no_threshold_ends() -> None:

@@ -41,7 +41,9 @@ def test_a_curve_too_short_suggests_nothing(num_iter: int, suggests: bool) -> No
     assert result.stop_reason == "completed"
     assert len(result.lr) == num_iter
     assert (result.steepest is not None) == (result.valley is not None) == suggests
-    short = f"a suggestion needs 17 points, and the curve has {num_iter}: num_iter is {num_iter}"
+    short = (
+        f"a suggestion needs 17 points, and the curve has {num_iter}, for num_iter is {num_iter}"
+    )
     assert result.reason == (None if suggests else short)
 
 
