@@ -22,7 +22,8 @@ from service.schemas.lr_range import LrRangeRequest
 from service.waiting import wait_until_ended
 
 _LOOK_AGAIN_SECONDS = 1
-_MOST_IDS = 1000
+# As many as a request line has room for, commas written as %2C.
+_MOST_IDS = 200
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 

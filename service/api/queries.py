@@ -88,7 +88,7 @@ class FitListParameters(ListParameters):
 
     status: FitStatus | None = Field(default=None, description="Only what is in this state.")
     ids: str | None = Field(
-        default=None, description="Up to 1,000 ids, comma-separated; the answer keeps their order."
+        default=None, description="Up to 200 ids, comma-separated; the answer keeps their order."
     )
 
 

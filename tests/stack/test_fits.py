@@ -266,6 +266,19 @@ def test_a_thousand_fits_at_once_all_end_exactly(client: httpx.Client, notebook:
     assert len(by_rate) == 200
 
 
+def test_as_many_ids_as_are_taken_fit_into_a_request(client: httpx.Client, notebook: str) -> None:
+    first = fit(client, notebook)["id"]
+    other = first[:-1] + ("0" if first[-1] != "0" else "1")
+
+    found = client.get("/v1/fits", params={"ids": ",".join([first] * 200)})
+    missing = client.get("/v1/fits", params={"ids": ",".join([other] * 200)})
+    refused = client.get("/v1/fits", params={"ids": ",".join([first] * 201)})
+
+    assert [one["id"] for one in found.json()["data"]] == [first] * 200
+    assert missing.status_code == 404
+    assert refused.json()["errors"][0]["code"] == "too_many_ids"
+
+
 @pytest.mark.parametrize(
     ("optimizer", "scheduler"),
     [
