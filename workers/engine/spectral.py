@@ -155,7 +155,8 @@ def loss_over(spec: Specification, rows: RowSource, layer: Layer) -> float:
     squares, total = finished(sum_squares(rows, layer, spec.dtype))
     if not squares <= largest(spec.dtype):
         return math.inf
-    penalty = spec.penalty.l2 * float((layer.weight**2).sum())
+    with np.errstate(over="ignore"):
+        penalty = spec.penalty.l2 * float(np.square(layer.weight).sum())
     return squares / (total * rows.shape.n_targets) + penalty
 
 

@@ -59,6 +59,7 @@ def test_a_spectrum_must_be_worth_its_pass() -> None:
     assert choose_strategy(specification(steps=10), wide) == "kernels"
     assert choose_strategy(specification(steps=10), wide, resumes=True) == "spectral"
     assert choose_strategy(specification(steps=100), wide) == "spectral"
+    assert choose_strategy(specification(steps=10), wide, in_memory=False) == "spectral"
     with pytest.raises(SpecificationError, match="does not cover"):
         choose_strategy(specification(strategy="spectral"), Shape(10_000, 2_048, 1))
 
