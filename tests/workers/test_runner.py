@@ -83,6 +83,21 @@ def test_steps_and_more_from_their_state_are_one_run(
     assert (rest["weights"], rest["final_loss"]) == (whole["weights"], whole["final_loss"])
 
 
+def test_the_fingerprint_says_what_ran_and_why(context: Context, table: DatasetRequest) -> None:
+    # given a feature beside its near twin
+    x = np.linspace(-1, 1, 20)
+    columns = {"x": x.tolist(), "twin": (x + 1e-4 * np.cos(9 * x)).tolist(), "y": x.tolist()}
+    twins = DatasetRequest(columns=columns)
+
+    plain, unsafe = (
+        run(context, submit(context, data, dtype="float64"))["fingerprint"]
+        for data in (table, twins)
+    )
+
+    assert (plain["strategy"], plain["fallback"]) == ("spectral", None)
+    assert (unsafe["strategy"], unsafe["fallback"]) == ("kernels", "ill_conditioned")
+
+
 def test_another_dataset_validates(context: Context, table: DatasetRequest) -> None:
     columns = {"x": [0.0, 10.0], "y": [1.0, 12.0]}
     other = datasets.create_inline_dataset(context, DatasetRequest(columns=columns), OWNER)

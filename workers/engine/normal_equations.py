@@ -40,7 +40,9 @@ class Layer(NamedTuple):
 
     def coefficients(self) -> Floats:
         """All of them, (k, p): each target's weights, and its bias."""
-        return self.weight if self.bias is None else np.column_stack([self.weight, self.bias])
+        if self.bias is None:
+            return self.weight
+        return np.concatenate([self.weight, self.bias[:, None]], axis=1)
 
     def at(self, coefficients: Floats) -> "Layer":
         """The layer with these coefficients (k, p), or all of them one after the other."""

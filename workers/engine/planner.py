@@ -22,6 +22,7 @@ _MOST_COLUMNS = 2_048
 _PRODUCT_SPEEDUP = 6
 _DECOMPOSITION_WORK = 4
 _COORDINATE_WORK = 12
+_STREAMED_SLOWDOWN = 4
 _LITTLE_WORK = 2**24
 
 
@@ -69,7 +70,8 @@ def choose_strategy(
     """
     covering = covering_strategies(spec, shape, in_memory=in_memory)
     if spec.strategy == "auto":
-        if "spectral" in covering and (resumes or _is_worth_a_spectrum(spec, shape)):
+        streamed = "reference" not in covering
+        if "spectral" in covering and (resumes or _is_worth_a_spectrum(spec, shape, streamed)):
             return "spectral"
         return _choose_loop(spec, shape, covering)
     if spec.strategy not in covering:
@@ -108,7 +110,7 @@ def _has_a_spectrum(spec: Specification, shape: Shape) -> bool:
     return whole and shape.n_features + shape.n_targets <= _MOST_COLUMNS
 
 
-def _is_worth_a_spectrum(spec: Specification, shape: Shape) -> bool:
+def _is_worth_a_spectrum(spec: Specification, shape: Shape, streamed: bool) -> bool:
     """Whether a pass, a decomposition and steps by coordinates cost less than steps by rows.
 
     In multiplications by a row's features. Where it costs next to nothing, the number of steps is
@@ -120,7 +122,9 @@ def _is_worth_a_spectrum(spec: Specification, shape: Shape) -> bool:
     by_step = width * n_targets * (_COORDINATE_WORK + (width if spec.validation else 0))
     once = product + _DECOMPOSITION_WORK * width**3
     by_rows = 2 * shape.n_rows * shape.n_features * n_targets
-    if _is_matrix_product(spec, shape):
+    if streamed:
+        by_rows *= _STREAMED_SLOWDOWN
+    elif _is_matrix_product(spec, shape):
         by_rows //= _PRODUCT_SPEEDUP
     return once <= _LITTLE_WORK or once + n_steps * by_step <= n_steps * by_rows
 

@@ -99,14 +99,14 @@ class SpectralDescent:
         """What another fit needs to go on from the last update."""
         state, batches = self._state, self.trace.batches
         place, velocity = self._now(state.place), self._now(state.velocity)
-        buffers = [{"momentum_buffer": part} for part in self._turned(velocity).named().values()]
+        moved = self._turned(velocity).named() if self._moving else {}
         return Snapshot(
             position=batches.position + self.n_steps,
             per_epoch=batches.per_epoch,
             epoch_sum=self.trace.unfinished_sum(),
             made_by=self._spec.optimizer.made_by,
             weights=self._layer_at(place).named(),
-            optimizer=buffers if self._moving else [],
+            optimizer=[{"momentum_buffer": part} for part in moved.values()],
             schedule=self._rates.state(self.n_steps),
             spectral=SpectralState(
                 digest=self._spectrum.digest(),
@@ -146,7 +146,8 @@ def loss_over(spec: Specification, rows: RowSource, layer: Layer) -> float:
     squares, total = finished(sum_squares(rows, layer, spec.dtype))
     if not squares <= largest(spec.dtype):
         return math.inf
-    penalty = spec.penalty.l2 * float((layer.weight**2).sum())
+    with np.errstate(over="ignore"):
+        penalty = spec.penalty.l2 * float(np.square(layer.weight).sum())
     return squares / (total * rows.shape.n_targets) + penalty
 
 
@@ -156,9 +157,10 @@ def _curve(found: Found, l2: float) -> spectral_loops.Curve:
     coefficients = layer.coefficients()
     with one_blas_thread():
         turned = coefficients @ spectrum.basis
+    scale = np.concatenate([spectrum.scale] * n_targets)
     return spectral_loops.Curve(
-        scale=np.tile(spectrum.scale, n_targets),
-        slope=np.tile(2.0 / n_targets * spectrum.scale, n_targets),
+        scale=scale,
+        slope=2.0 / n_targets * scale,
         turned=turned.ravel(),
         origin=coefficients.ravel().copy(),
         axes=np.ascontiguousarray(spectrum.basis.T),

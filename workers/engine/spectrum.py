@@ -81,7 +81,8 @@ class Spectrum:
     @property
     def flat(self) -> float:
         """What coordinates of no effect have of the loss, beside the rest."""
-        return float(np.square(self.pull[:, self.scale == 0]).sum()) / len(self.pull)
+        flat = np.where(self.scale == 0, self.pull, 0.0)
+        return float(np.square(flat).sum()) / len(self.pull)
 
     def best(self) -> Floats:
         """The place (k, p) of the smallest loss; coordinates of no effect stay at 0."""
@@ -106,6 +107,7 @@ class Spectrum:
         return digest.hexdigest()
 
 
+@np.errstate(all="ignore")
 def factor(moments: Moments, layer: Layer, l2: float) -> Factor | None:
     """The loss, l2 penalty included, of a layer on rows whose moments its residuals have.
 
@@ -175,13 +177,15 @@ def _centred(moments: Moments, n_features: int) -> _Centred:
     )
 
 
+@np.errstate(all="ignore")
 def decompose(found: Factor) -> Spectrum:
     """The loss in the coordinates of its own Hessian."""
-    n_rows, width = found.matrix.shape
-    # As many rows as coordinates at least, so that each has its place.
-    padding = max(0, width - n_rows)
-    matrix = np.vstack([found.matrix, np.zeros((padding, width))])
-    offset = np.vstack([found.offset, np.zeros((padding, found.offset.shape[1]))])
+    matrix, offset = found.matrix, found.offset
+    missing = matrix.shape[1] - len(matrix)
+    if missing > 0:
+        # As many rows as coordinates, so that each of these has its place.
+        matrix = np.pad(matrix, ((0, missing), (0, 0)))
+        offset = np.pad(offset, ((0, missing), (0, 0)))
     with one_blas_thread():
         left, scale, basis = np.linalg.svd(matrix, full_matrices=False)
         pull = left.T @ offset

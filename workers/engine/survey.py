@@ -108,12 +108,13 @@ def _rest(
 
     The first pass told it as the small difference of two large losses.
     """
-    with one_blas_thread():
+    with one_blas_thread(), np.errstate(all="ignore"):
         moved = spectrum.best() @ spectrum.basis.T
-    best = layer.at(layer.coefficients() + moved)
+        best = layer.at(layer.coefficients() + moved)
+        penalty = spec.penalty.l2 * float(np.square(best.weight).sum())
     squares, total = yield from sum_squares(rows, best, spec.dtype)
-    loss = squares / (total * rows.shape.n_targets) + spec.penalty.l2 * np.square(best.weight).sum()
-    rest = max(0.0, float(loss) - spectrum.flat)
+    loss = squares / (total * rows.shape.n_targets) + penalty
+    rest = max(0.0, loss - spectrum.flat)
     # Where the best weights are far away, that they are rounded is seen more than it is here.
     return rest if rest <= spectrum.rest + _ROUNDING * spectrum.loss else spectrum.rest
 

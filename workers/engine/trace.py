@@ -79,6 +79,8 @@ class Trace:
     def _batches_in(self, epochs: NDArray[np.int64]) -> NDArray[np.float64]:
         """The batches entered of each epoch, a smaller one counted as its share of a whole."""
         batches = self.batches
+        if batches.per_epoch == 1:
+            return np.ones(len(epochs))
         begin = (batches.shuffle_of(0) + epochs) * batches.per_epoch
         n_batches = np.minimum(batches.position + self.n_losses - begin, batches.per_epoch)
         n_rows = np.minimum(n_batches * batches.size, batches.n_rows)

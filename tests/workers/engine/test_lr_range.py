@@ -153,6 +153,7 @@ def test_only_the_update_and_the_rows_matter() -> None:
     bare = small_range(batch_size=8, strategy="kernels")
     assert_same_curve(lr_range_test(busy, LrRange(), noisy_plane()), bare)
     assert bare.strategy == "reference"
+    assert small_range(batch_size=8, strategy="spectral").strategy == "reference"
 
 
 def test_only_the_training_rows_are_looked_at_in_units_of_their_own() -> None:

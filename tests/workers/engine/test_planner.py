@@ -1,10 +1,12 @@
 """Which strategy a fit gets."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
-from tests.workers.engine.given import noisy_plane, specification
+from tests.workers.engine.given import noisy_plane, sgd, specification
+from tests.workers.engine.test_rules import DEFAULTS, SCHEDULED
 from workers.engine import Shape, SpecificationError, check, fit
 from workers.engine.fitting import STRATEGIES
 from workers.engine.planner import COVERED, choose_strategy
@@ -15,6 +17,51 @@ SMALL = Shape(n_rows=100, n_features=2, n_targets=1)
 def test_least_squares_on_all_rows_are_a_closed_form() -> None:
     assert choose_strategy(specification(), SMALL) == "spectral"
     assert fit(specification(), noisy_plane()).strategy == "spectral"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": {"kind": "polynomial", "bias": False, "degree": 2, "interactions": True}},
+        {"optimizer": sgd(momentum=0.9, nesterov=True, weight_decay=0.1)},
+        {"penalty": {"l1": 0.0, "l2": 1.0}, "clip_grad_norm": 1.0, "tolerance": 1e-3},
+        {"scheduler": {"kind": "exponential", "interval": "epoch", "gamma": 0.9}},
+        {"validation": {"fraction": 0.2, "stratify": False}, "standardize": True},
+        {"batch_size": 100, "dtype": "float32", "drop_last": True},
+    ],
+)
+def test_a_closed_form_has_all_that_is_linear(changes: dict[str, Any]) -> None:
+    assert choose_strategy(specification(**changes), SMALL) == "spectral"
+    large = Shape(n_rows=2**28, n_features=9, n_targets=1)
+    whole = changes | {"batch_size": None, "drop_last": False}
+    assert choose_strategy(specification(**whole), large) == "spectral"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": {"kind": "mae"}},
+        {"loss": {"kind": "bce", "pos_weight": None}, "model": {"kind": "logistic", "bias": True}},
+        {"penalty": {"l1": 0.1, "l2": 0.0}},
+        {"optimizer": {"kind": "adam"} | DEFAULTS["adam"][1]},
+        {"scheduler": {"kind": "reduce_on_plateau", "interval": "step"} | SCHEDULED[9][2]},
+        {"batch_size": 99},
+    ],
+)
+def test_a_closed_form_has_nothing_else(changes: dict[str, Any]) -> None:
+    with pytest.raises(SpecificationError, match="does not cover"):
+        choose_strategy(specification(strategy="spectral", **changes), SMALL)
+
+
+def test_a_spectrum_must_be_worth_its_pass() -> None:
+    wide = Shape(n_rows=20_000, n_features=400, n_targets=1)
+
+    assert choose_strategy(specification(steps=10), wide) == "kernels"
+    assert choose_strategy(specification(steps=10), wide, resumes=True) == "spectral"
+    assert choose_strategy(specification(steps=100), wide) == "spectral"
+    assert choose_strategy(specification(steps=10), wide, in_memory=False) == "spectral"
+    with pytest.raises(SpecificationError, match="does not cover"):
+        choose_strategy(specification(strategy="spectral"), Shape(10_000, 2_048, 1))
 
 
 def test_a_small_least_squares_fit_in_batches_is_compiled() -> None:

@@ -65,7 +65,7 @@ def test_chunks_change_nothing(case: tuple[dict[str, Any], Data], cuts: set[int]
         assert pieces.weights()[name].tobytes() == weight.tobytes()
 
 
-@given(fits(), st.integers(1, 30), st.integers(1, 30), st.sampled_from(["float32", "float64"]))
+@given(fits(), st.integers(1, 20), st.integers(1, 20), st.sampled_from(["float32", "float64"]))
 @settings(max_examples=60)
 def test_two_fits_are_one(
     case: tuple[dict[str, Any], Data], first: int, second: int, dtype: str
