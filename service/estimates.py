@@ -36,6 +36,8 @@ _KEPT_SECONDS = 2e-5
 # The compiled loops: of a step, of a product, and of an epoch's shuffle.
 _COMPILED_STEP_SECONDS = 4e-7
 _COMPILED_PRODUCT_SECONDS = 6e-10
+# The closed form: of each parameter's coordinate in a step.
+_COORDINATE_SECONDS = 1e-8
 _SHUFFLE_SECONDS = 3e-5
 _SHUFFLED_ROW_SECONDS = 1e-8
 # The plain loop: of a step, of its optimizer's rule and of each hidden layer, with a batch norm or
@@ -160,6 +162,10 @@ def _memory_bytes(sizes: _Sizes, spec: Mapping[str, Any]) -> int:
 
 
 def _seconds(sizes: _Sizes, request: FitRequest) -> float:
+    if _is_spectral(request, sizes):
+        steps = _COMPILED_STEP_SECONDS + _COORDINATE_SECONDS * sizes.n_parameters
+        squares = _NARROW_PRODUCT_SECONDS * sizes.n_rows * sizes.row_numbers**2
+        return sizes.n_steps * steps + squares + _once(sizes, request)
     if sizes.is_streamed or not _is_compiled(request):
         seconds = sizes.n_steps * _plain_step_seconds(sizes, request, sizes.batch_rows)
     else:
@@ -193,6 +199,16 @@ def _seconds_an_epoch(sizes: _Sizes, request: FitRequest) -> float:
 
 def _product_seconds(sizes: _Sizes) -> float:
     return _WIDE_PRODUCT_SECONDS if sizes.n_hidden else _NARROW_PRODUCT_SECONDS
+
+
+def _is_spectral(request: FitRequest, sizes: _Sizes) -> bool:
+    """Whether the fit is in closed form: see `workers.engine.planner`."""
+    schedule, optimizer = request.scheduler, request.optimizer
+    descends = isinstance(optimizer, Sgd) and not optimizer.maximize and request.penalty.l1 == 0
+    known = loss_of(request).kind == "mse" and not isinstance(request.model, Mlp)
+    foreseen = schedule is None or schedule.kind != "reduce_on_plateau"
+    whole = sizes.batch_rows == sizes.n_rows
+    return descends and known and foreseen and whole and request.strategy in ("auto", "spectral")
 
 
 def _is_compiled(request: FitRequest) -> bool:

