@@ -97,7 +97,8 @@ def test_what_overflows_is_null(context: Context) -> None:
 
     found = said(context, fit_id, DatasetRequest(columns={"x": [0.0, 1e6]}))
 
-    assert found == {"predictions": [pytest.approx(np.e), None]}
+    assert found["predictions"] == [pytest.approx(np.e), None]
+    assert found["not_finite"] == {"predictions": 1}
 
 
 def test_numbers_that_are_classes_keep_their_form(context: Context) -> None:

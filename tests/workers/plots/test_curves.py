@@ -109,7 +109,7 @@ def test_of_two_classes_the_curve_is_the_second_ones_probability(
     assert ((fitted > 0) & (fitted < 1)).all()
     assert (np.diff(fitted) > 0).all()
     assert axes.get_ylabel() == "probability that y is yes"
-    assert [axes.get_yticklabels()[i].get_text() for i in (0, -1)] == ["no  0", "yes  1"]
+    assert [axes.get_yticklabels()[i].get_text() for i in (0, -1)] == ["0 (no)", "1 (yes)"]
     assert set(points(axes)[:, 1]) == {0, 1}
 
 
