@@ -338,3 +338,7 @@ def test_a_loss_that_does_not_suit_is_refused_with_those_that_do(
 ) -> None:
     with pytest.raises(InvalidInput, match=re.escape(advice)):
         spec_of(dataset=LABELLED, **body)
+
+
+def test_a_device_that_no_worker_has_is_refused() -> None:
+    assert places_of(device="cuda") == [("no_such_device", "/device")]

@@ -110,6 +110,18 @@ def test_a_rate_that_is_too_large_is_told_with_those_that_are_not(context: Conte
         assert run(context, again)["status"] == status
 
 
+def test_what_is_no_plain_descent_is_named_where_the_rate_is_not_to_blame(
+    context: Context,
+) -> None:
+    x, y = plane()
+    decayed = {"kind": "sgd", "lr": 1e-6, "weight_decay": 3e6}
+
+    failed = run(context, submit(context, as_table(x, y), steps=20_000, optimizer=decayed))
+
+    assert failed["error"]["code"] == "diverged"
+    assert "look at optimizer.weight_decay" in failed["error"]["hint"]
+
+
 def test_where_no_rate_is_known_the_hint_is_general(context: Context) -> None:
     x, y = plane()
 
