@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from workers.engine.data import Shape
 from workers.engine.errors import SpecificationError
-from workers.engine.losses import Mse
+from workers.engine.kernel_codes import RULE_CODES
 from workers.engine.models import Linear
+from workers.engine.schedules import SCHEDULES
 from workers.engine.specification import Specification
 
 Covers = Callable[[Specification], bool]
@@ -18,12 +19,11 @@ _SMALL_WORK = 2**20
 
 
 def _kernels_cover(spec: Specification) -> bool:
-    extras = (
-        spec.schedule, spec.clip_grad_norm, spec.tolerance, spec.validation, spec.early_stopping
-    )  # fmt: skip
-    plain = all(extra is None for extra in extras)
-    known = (type(spec.loss), spec.optimizer.kind) == (Mse, "sgd")
-    return plain and known and isinstance(spec.model, Linear) and not spec.penalty
+    schedule, model = spec.schedule, spec.model
+    foreseen = schedule is None or (schedule.kind in SCHEDULES and not schedule.looks_at_the_loss)
+    plain = isinstance(model, Linear) or not (model.dropout or model.batch_norm)
+    ends = spec.validation is None and spec.early_stopping is None
+    return foreseen and plain and ends and spec.optimizer.kind in RULE_CODES
 
 
 # In the order of preference.

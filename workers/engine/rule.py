@@ -54,12 +54,16 @@ class Rule:
         schedule = snapshot.schedule
         if schedule is not None and schedule.made_of == self._made_of():
             _refuse_past_the_end(schedule, self._n_moves)
-            vars(self._schedule).update(schedule.state)
-            moved = {k: tuple(v) if isinstance(v, list) else v for k, v in schedule.group.items()}
-            self._optimizer.param_groups[0].update(moved)
+            self.return_to(schedule)
         # Not by torch's `load_state_dict`, which rounds anew what is kept in another precision.
         for parameter, state in zip(self._parameters, snapshot.optimizer, strict=False):
             self._optimizer.state[parameter].update(in_tensors(state))
+
+    def return_to(self, schedule: ScheduleState) -> None:
+        """Have the schedule, and what it sets, as they were."""
+        vars(self._schedule).update(schedule.state)
+        moved = {k: tuple(v) if isinstance(v, list) else v for k, v in schedule.group.items()}
+        self.group.update(moved)
 
     def _made_of(self) -> dict[str, Any] | None:
         """What tells the schedule from others, as JSON says it."""
@@ -81,16 +85,21 @@ class Rule:
         made_of = self._made_of()
         if made_of is None:
             return None
-        group = self._optimizer.param_groups[0]
-        kept = {k: group[k] for k in _MOVED if k in group}
+        kept = {k: self.group[k] for k in _MOVED if k in self.group}
         # What is no number, or a list of them, follows from what it was made of.
         state = {k: v for k, v in self._schedule.state_dict().items() if _is_numeric(v)}
         return ScheduleState(made_of, state, kept)
 
     @property
+    def group(self) -> dict[str, Any]:
+        """The arguments of the next update, as the schedule has set them."""
+        group: dict[str, Any] = self._optimizer.param_groups[0]
+        return group
+
+    @property
     def lr(self) -> float:
         """The rate of the next update."""
-        return float(self._optimizer.param_groups[0]["lr"])
+        return float(self.group["lr"])
 
     def forget_gradients(self) -> None:
         """Before a gradient is computed anew."""

@@ -62,11 +62,13 @@ def test_a_constant_feature_is_refused() -> None:
         computed(constant, standardize=True)
 
 
-def test_a_fit_ends_where_the_gradient_does() -> None:
+@pytest.mark.parametrize("strategy", ["reference", "kernels"])
+def test_a_fit_ends_where_the_gradient_does(strategy: str) -> None:
     data = noisy_plane()
+    spec = {"optimizer": sgd(lr=0.1), "strategy": strategy}
 
-    result = computed(data, tolerance=1e-6, steps=100_000, optimizer=sgd(lr=0.1))
-    whole = computed(data, steps=result.n_steps, optimizer=sgd(lr=0.1), strategy="reference")
+    result = computed(data, tolerance=1e-6, steps=100_000, **spec)
+    whole = computed(data, steps=result.n_steps, **spec)
 
     assert result.status == "converged"
     assert len(result.history.loss) == result.n_steps < 100_000

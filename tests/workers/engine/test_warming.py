@@ -4,15 +4,15 @@ import itertools
 from typing import Any
 
 from tests.workers.engine.given import noisy_plane, sgd, specification
-from workers.engine import Data, fit, kernels, warm_up
+from workers.engine import Data, fit, kernel_rows, kernels, warm_up
 
 
 def test_warm_up_compiles_for_every_fit() -> None:
     # given a warm process
     warm_up()
-    loops: list[Any] = [kernels.descend, kernels.fill_tiles, kernels.sum_all]
+    loops: list[Any] = [kernels.descend, kernel_rows.lay_all]
     before = [loop.signatures for loop in loops]
-    assert [len(signatures) for signatures in before] == [1, 1, 1]
+    assert [len(signatures) for signatures in before] == [2, 2]
 
     # when fits of every kind are computed, numbers given as whole ones and arrays read-only
     data = noisy_plane(n_targets=2)
