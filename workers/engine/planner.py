@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 from workers.engine.data import Shape
 from workers.engine.errors import SpecificationError
+from workers.engine.kernel_codes import RULE_CODES
 from workers.engine.losses import Mse
 from workers.engine.models import Linear, Polynomial
+from workers.engine.optimizers import Optimizer
 from workers.engine.rates import PATHS
 from workers.engine.specification import Specification
 
@@ -26,12 +28,16 @@ _LITTLE_WORK = 2**24
 
 
 def _kernels_cover(spec: Specification) -> bool:
-    extras = (
-        spec.schedule, spec.clip_grad_norm, spec.tolerance, spec.validation, spec.early_stopping
-    )  # fmt: skip
-    plain = all(extra is None for extra in extras)
-    known = (type(spec.loss), spec.optimizer.kind) == (Mse, "sgd") and not spec.optimizer.climbs
-    return plain and known and isinstance(spec.model, Linear) and not spec.penalty
+    schedule, model = spec.schedule, spec.model
+    foreseen = schedule is None or schedule.kind in PATHS
+    plain = isinstance(model, Linear) or not (model.dropout or model.batch_norm)
+    ends = spec.validation is None and spec.early_stopping is None
+    return foreseen and plain and ends and _has_a_compiled_rule(spec.optimizer)
+
+
+def _has_a_compiled_rule(optimizer: Optimizer) -> bool:
+    decoupled = optimizer.arguments.get("decoupled_weight_decay", False)
+    return optimizer.kind in RULE_CODES and not optimizer.climbs and not decoupled
 
 
 def _spectral_covers(spec: Specification) -> bool:

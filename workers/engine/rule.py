@@ -64,9 +64,15 @@ class Rule:
         return write_down(self._spec, self._schedule, self._optimizer.param_groups[0])
 
     @property
+    def group(self) -> dict[str, Any]:
+        """The arguments of the next update, as the schedule has set them."""
+        group: dict[str, Any] = self._optimizer.param_groups[0]
+        return group
+
+    @property
     def lr(self) -> float:
         """The rate of the next update."""
-        return float(self._optimizer.param_groups[0]["lr"])
+        return float(self.group["lr"])
 
     def forget_gradients(self) -> None:
         """Before a gradient is computed anew."""

@@ -17,14 +17,19 @@ def warm_up() -> None:
     process of a machine.
     """
     x = np.ones((3, 1))
-    for weight, strategy, batch_size in product((None, np.ones(3)), STRATEGIES, (None, 2)):
+    cases = product((None, np.ones(3)), STRATEGIES, (None, 2), ("float32", "float64"))
+    for weight, strategy, batch_size, dtype in cases:
         if strategy == "spectral" and batch_size is not None:
             continue
         data = Data(x=x, y=x, weight=weight)
-        mapping = _TINY | {"strategy": strategy, "batch_size": batch_size}
+        mapping = _TINY | {"strategy": strategy, "batch_size": batch_size, "dtype": dtype}
         fit(Specification.from_mapping(mapping), data)
     for schedule in _SCHEDULES:
-        mapping = _TINY | {"strategy": "spectral", "scheduler": schedule | {"interval": "step"}}
+        mapping = _TINY | {
+            "strategy": "spectral",
+            "dtype": "float64",
+            "scheduler": schedule | {"interval": "step"},
+        }
         fit(Specification.from_mapping(mapping), Data(x=x, y=x))
 
 
@@ -69,7 +74,6 @@ _TINY: dict[str, Any] = {
     "steps": None,
     "init": {"kind": "default"},
     "seed": 0,
-    "dtype": "float32",
     "device": "cpu",
     "record": {"every": 1, "weights": False, "gradients": False},
     "limits": {"max_seconds": 60},
