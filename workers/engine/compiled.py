@@ -57,9 +57,7 @@ def compiled(loop: Loop) -> Loop:
 
 def internal(loop: Loop) -> Loop:
     """Compile for calls from compiled loops alone, which keep its machine code with theirs."""
-    _refuse_unknown_source(loop)
-    bare = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return cast(Loop, _NJIT(**_OPTIONS, **bare)(loop))
+    return _bare(loop, forceinline=False)
 
 
 def inlined(loop: Loop) -> Loop:
@@ -68,8 +66,13 @@ def inlined(loop: Loop) -> Loop:
     For what a step calls once or more: handing over a tuple of arrays costs as much as a hundred
     rows.
     """
+    return _bare(loop, forceinline=True)
+
+
+def _bare(loop: Loop, *, forceinline: bool) -> Loop:
     _refuse_unknown_source(loop)
-    return cast(Loop, _NJIT(inline="always", **_OPTIONS)(loop))
+    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": forceinline}
+    return cast(Loop, _NJIT(**_OPTIONS, **options)(loop))
 
 
 def instruction(typed: Loop) -> Loop:

@@ -112,9 +112,12 @@ class KernelDescent:
 
     def final_loss(self) -> float:
         """The loss over the whole training set."""
-        rows = self._rows._replace(order=np.arange(self._batches.n_rows))
+        rows = self._rows._replace(order=np.arange(self._batches.n_rows), in_order=True)
+        rows.window[:] = 0
         span = kernels.Span(0, 0, 0, self._batches.n_rows, 1, *self._rates.ahead(0, 0))
-        return kernels.descend(rows, self._problem, self._state, self._record, span).last_loss
+        loss = kernels.descend(rows, self._problem, self._state, self._record, span).last_loss
+        rows.window[:] = 0
+        return loss
 
     def _shuffle(self, stop: int) -> int:
         """Order the rows for the next step; the step, `stop` at most, up to which that holds."""
@@ -125,7 +128,8 @@ class KernelDescent:
             # Two threads would wait for one another longer than a few rows take.
             with torch_threads(self.n_threads):
                 order = shuffle_rows(self._batches.n_rows, self._shuffle_seed, epoch)
-            self._rows = self._rows._replace(order=order.numpy())
+            self._rows = self._rows._replace(order=order.numpy(), in_order=False)
+            self._rows.window[:] = 0
             self._shuffled = epoch
         return min(stop, (epoch + 1) * self._batches.per_epoch - self._batches.position)
 
@@ -189,6 +193,10 @@ def _rows(data: Data, layout: Layout, dtype: DType) -> Rows:
         y=_rounded(data.y, dtype),
         weight=_rounded(weight, dtype),
         order=np.arange(data.shape.n_rows),
+        in_order=True,
+        window=np.zeros(2, np.int64),
+        window_rows=layout.tiles.window,
+        row_step=layout.tiles.row_step,
         n_features=data.shape.n_features,
         n_targets=data.shape.n_targets,
         columns_at=layout.columns_at,
@@ -205,6 +213,10 @@ def _rows(data: Data, layout: Layout, dtype: DType) -> Rows:
 
 def _rounded(array: NDArray[np.float64], dtype: DType) -> NDArray[Any]:
     """The numbers in the precision, flat, in the one layout that is compiled for."""
+    kind = numpy_dtype(dtype)
+    if array.dtype == kind and array.flags.carray:
+        return array.reshape(-1)
+    flat = np.empty(array.size, kind)
     with np.errstate(over="ignore"):
-        rounded = array.astype(numpy_dtype(dtype), copy=False)
-    return np.require(rounded, None, ["C", "W", "A"]).ravel()
+        flat.reshape(array.shape)[...] = array
+    return flat

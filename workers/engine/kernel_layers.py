@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.engine.compiled import inlined, internal
+from workers.engine.compiled import inlined
 from workers.engine.kernel_activations import Span, activate
 from workers.engine.kernel_codes import ACTIVATION_CODES
 from workers.engine.kernel_products import Numbers, Product, add_product, total, transpose
@@ -56,7 +56,7 @@ def vectors_of(numbers: Numbers, n: int) -> int:
     return (n + length - 1) // length * length
 
 
-@internal
+@inlined
 def forward(plan: Plan, numbers: Numbers, columns_at: int, n: int) -> None:
     """Compute the predictions of n rows, whose features' columns begin at `columns_at`."""
     n_layers = len(plan.weights_at)
@@ -91,7 +91,7 @@ def _spread_biases(plan: Plan, numbers: Numbers, layer: int, rounded: int) -> No
             spread_number(numbers, at + i, biases_at + k)
 
 
-@internal
+@inlined
 def backward(plan: Plan, numbers: Numbers, rows: tuple[int, int], n: int, fresh: bool) -> None:
     """Add n rows' part of the gradient to the products; where `fresh`, put it there.
 
@@ -110,7 +110,7 @@ def backward(plan: Plan, numbers: Numbers, rows: tuple[int, int], n: int, fresh:
         if layer:
             inputs = (plan.across_at, plan.across_step)
             size = (vectors_of(numbers, n_in), rounded)
-            transpose(numbers, inputs, (plan.values_at[layer], plan.step), size)
+            transpose(numbers, inputs, numbers, (plan.values_at[layer], plan.step), size)
         products = (plan.products_at[layer], plan.across_step)
         left = (slopes[0], slopes[1], 1)
         add_product(numbers, Product(products, left, inputs, (n_out, n, n_in)), fresh)
@@ -148,7 +148,7 @@ def _sum_slopes(plan: Plan, numbers: Numbers, layer: int, n: int, fresh: bool) -
         numbers[sums_at + k] = summed if fresh else numbers[sums_at + k] + summed
 
 
-@internal
+@inlined
 def gather_gradient(plan: Plan, numbers: Numbers) -> None:
     """Lay the products' rows one after the other, as the parameters lie.
 

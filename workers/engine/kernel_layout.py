@@ -18,16 +18,22 @@ _MOST_LINES = 31
 _FEW_LINES = 4
 _TILE_BYTES = 2**18
 _MOST_RESIDENT_BYTES = 2**19
+_WINDOW_BYTES = 2**16
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """How the rows are cut: `step` rows a tile, `n` of them in the array at once."""
+    """How the rows are cut: `step` rows a tile, `n` tiles in the array at once.
+
+    Beside the tiles, `window` rows lie as they come, `row_step` numbers apart.
+    """
 
     step: int
     n: int
+    window: int
+    row_step: int
     resident: bool
 
 
@@ -74,9 +80,12 @@ def cut_tiles(widths: Sequence[int], size: int, n_rows: int, dtype: DType) -> Ti
     # Long columns are an odd number of lines long: those a power of two apart would all fall into
     # the same few lines of the cache.
     step = per_line * (lines if lines <= _FEW_LINES else (lines - 1) | 1)
-    n_bytes = n_rows * widths[0] * item_bytes
-    resident = size == n_rows and n_bytes <= _MOST_RESIDENT_BYTES
-    return Tiles(step, -(-n_rows // step) if resident else 1, resident)
+    row_step = per_line * -(-widths[0] // per_line)
+    if size == n_rows and n_rows * row_step * item_bytes <= _MOST_RESIDENT_BYTES:
+        return Tiles(step, -(-n_rows // step), n_rows, row_step, resident=True)
+    # Whole batches, or else one tile's rows.
+    n_batches = _WINDOW_BYTES // (size * row_step * item_bytes)
+    return Tiles(step, 1, max(step, n_batches * size), row_step, resident=False)
 
 
 def lay_out(
@@ -95,16 +104,14 @@ def lay_out(
     products_at = [regions.take(n_out * across_step + n_out) for _, n_out in pairwise(widths)]
     pull_at = regions.take(max(widths[1:]) * tiles.step)
     across_at = regions.take(tiles.step * across_step)
+    n_rows = tiles.n * tiles.step
     # A vector of features makes as many columns, the last of which stand behind the tile.
-    per_row = (widths[0], widths[0], n_targets, 1)
-    spills = (per_line, 0, 0, 0)
-    places = [
-        regions.take((tiles.n * width + spill) * tiles.step)
-        for width, spill in zip(per_row, spills, strict=True)
-    ]
+    columns_at = regions.take(n_rows * widths[0] + per_line * tiles.step)
+    # Whole vectors of rows are read.
+    rows_at = regions.take((tiles.window + per_line) * tiles.row_step)
     plan = Plan(
         widths=np.array(widths),
-        values_at=np.array([places[0], *values_at]),
+        values_at=np.array([columns_at, *values_at]),
         slopes_at=np.array([-1, *slopes_at]),
         weights_at=np.array(weights_at),
         biases_at=np.array(biases_at),
@@ -119,11 +126,15 @@ def lay_out(
         activation=ACTIVATION_CODES[codes[0]],
         output=ACTIVATION_CODES[codes[1]],
     )
-    columns_at, rows_at, targets_at, sample_weights_at = places
     return Layout(
-        plan, tiles, columns_at, rows_at, targets_at, sample_weights_at,
-        _aligned(regions.size, dtype),
-    )  # fmt: skip
+        plan=plan,
+        tiles=tiles,
+        columns_at=columns_at,
+        rows_at=rows_at,
+        targets_at=regions.take(n_rows * n_targets),
+        weights_at=regions.take(n_rows),
+        numbers=_aligned(regions.size, dtype),
+    )
 
 
 def _parameters(shapes: Shapes) -> tuple[list[int], list[int], int]:

@@ -59,7 +59,7 @@ class Room(NamedTuple):
     sums: Floats
 
 
-@internal
+@inlined
 def add_up_losses(loss: Loss, numbers: Numbers, tile: Tile, share: float, room: Room) -> float:
     """The sum of the weighted losses; the derivatives are those of their `share`."""
     if loss.kind == _CROSS_ENTROPY:
@@ -77,7 +77,7 @@ def add_up_losses(loss: Loss, numbers: Numbers, tile: Tile, share: float, room: 
     return summed
 
 
-@internal
+@inlined
 def _weigh(losses: Floats, slopes: Numbers, weights: Numbers, share: float) -> float:
     for i in range(len(weights)):
         losses[i] *= weights[i]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.engine.compiled import internal
+from workers.engine.compiled import inlined, internal
 from workers.engine.kernel_vectors import (
     block_of_products,
     sum_of,
@@ -78,16 +78,18 @@ def add_product(numbers: Numbers, product: Product, fresh: bool) -> None:
 
 
 @internal
-def transpose(numbers: Numbers, target: Place, source: Place, size: tuple[int, int]) -> None:
-    """target (q, p) = the transpose of source (p, q), the size (p, q) being whole vectors."""
+def transpose(
+    numbers: Numbers, target: Place, others: Numbers, source: Place, size: tuple[int, int]
+) -> None:
+    """target (q, p) = the transpose of others' source (p, q); the size (p, q) is whole vectors'."""
     length = vector_length(numbers)
     for row in range(0, size[0], length):
         for column in range(0, size[1], length):
             to = (target[0] + column * target[1] + row, target[1])
-            transpose_square(numbers, to, (source[0] + row * source[1] + column, source[1]))
+            transpose_square(numbers, to, others, (source[0] + row * source[1] + column, source[1]))
 
 
-@internal
+@inlined
 def total(numbers: Numbers) -> float:
     """The sum, in float64."""
     whole = len(numbers) - len(numbers) % vector_length(numbers)
@@ -97,7 +99,7 @@ def total(numbers: Numbers) -> float:
     return summed
 
 
-@internal
+@inlined
 def total_of_squares(numbers: Numbers) -> float:
     """The sum of the squares, in float64."""
     whole = len(numbers) - len(numbers) % vector_length(numbers)

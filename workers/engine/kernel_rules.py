@@ -73,7 +73,7 @@ def update(
     return _accept(parameters, buffers.candidate)
 
 
-@internal
+@inlined
 def _accept(parameters: Numbers, candidate: Numbers) -> bool:
     n_unbounded = 0
     for i in range(len(parameters)):
@@ -86,7 +86,7 @@ def _accept(parameters: Numbers, candidate: Numbers) -> bool:
     return True
 
 
-@internal
+@inlined
 def _sgd(rule: Rule, parameters: Numbers, gradient: Numbers, buffers: Buffers, move: Move) -> None:
     kind = parameters.dtype.type
     lr, scale, weight_decay = kind(move.lr), kind(move.scale), kind(rule.weight_decay)

@@ -61,17 +61,18 @@ def sum_of(*, squares: bool) -> Callable[..., float]:
     return instruction(typed)
 
 
-def _typed_transpose(typing: Any, numbers: Any, target: Any, source: Any) -> Any:
+def _typed_transpose(typing: Any, target: Any, to: Any, source: Any, of: Any) -> Any:
     def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        vectors = _Vectors(context, builder, numbers, values[0])
+        vectors = _Vectors(context, builder, target, values[0])
+        sources = _Vectors(context, builder, source, values[2])
         to_at, to_down = _members(builder, values[1], 2)
-        from_at, from_down = _members(builder, values[2], 2)
-        rows = [vectors.load(vectors.place(from_at, from_down, k)) for k in range(vectors.n)]
+        from_at, from_down = _members(builder, values[3], 2)
+        rows = [sources.load(sources.place(from_at, from_down, k)) for k in range(sources.n)]
         for k, row in enumerate(_transposed(vectors, rows)):
             vectors.store(row, vectors.place(to_at, to_down, k))
         return context.get_dummy_value()
 
-    return types.void(numbers, target, source), write
+    return types.void(target, to, source, of), write
 
 
 def _typed_length(typing: Any, numbers: Any) -> Any:
@@ -92,15 +93,6 @@ def _typed_copy(typing: Any, target: Any, to_at: Any, source: Any, from_at: Any)
     return types.void(target, to_at, source, from_at), write
 
 
-def _typed_fetch(typing: Any, numbers: Any, at: Any) -> Any:
-    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        vectors = _Vectors(context, builder, numbers, values[0])
-        vectors.fetch(values[1])
-        return context.get_dummy_value()
-
-    return types.void(numbers, at), write
-
-
 def _typed_spread(typing: Any, numbers: Any, to_at: Any, from_at: Any) -> Any:
     def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         vectors = _Vectors(context, builder, numbers, values[0])
@@ -112,12 +104,11 @@ def _typed_spread(typing: Any, numbers: Any, to_at: Any, from_at: Any) -> Any:
 
 # (numbers): how many of them a vector has. An array's own `itemsize` would be divided by each time.
 vector_length: Callable[..., int] = instruction(_typed_length)
-# (numbers, (to_at, to_down), (from_at, from_down)): a square of one vector's length, transposed.
+# (target, (to_at, to_down), source, (from_at, from_down)): a square of a vector's length goes to
+# the other array, transposed.
 transpose_square: Callable[..., None] = instruction(_typed_transpose)
 # (target, to_at, source, from_at): a vector of one array goes to the other.
 copy_vector: Callable[..., None] = instruction(_typed_copy)
-# (numbers, at): have the line of the cache with this element there in time, for a later read.
-fetch_line: Callable[..., None] = instruction(_typed_fetch)
 # (numbers, to_at, from_at): one number goes to every place of a vector.
 spread_number: Callable[..., None] = instruction(_typed_spread)
 
@@ -149,15 +140,6 @@ class _Vectors:
     def store(self, vector: Any, index: Any) -> None:
         """Write the vector from the element on."""
         self.builder.store(vector, self._pointer(index)).align = self._item_bytes
-
-    def fetch(self, index: Any) -> None:
-        """Have the element's line brought to the cache."""
-        flag = ir.IntType(32)
-        pointer = self._element(index)
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, flag, flag, flag])
-        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        # To read, to be kept, and no code.
-        self.builder.call(function, [pointer, flag(0), flag(3), flag(1)])
 
     def _pointer(self, index: Any) -> Any:
         return self.builder.bitcast(self._element(index), self.type.as_pointer())

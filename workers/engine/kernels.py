@@ -16,7 +16,7 @@ from workers.engine.kernel_codes import ACTIVATION_CODES, LOSS_CODES
 from workers.engine.kernel_layers import Plan, backward, forward, gather_gradient
 from workers.engine.kernel_losses import Floats, Loss, Room, Tile, add_up_losses
 from workers.engine.kernel_products import Numbers, total_of_squares
-from workers.engine.kernel_rows import Rows, laid, lay_tile, total_weight
+from workers.engine.kernel_rows import Part, Rows, features_at, laid, lay_tile, total_weight
 from workers.engine.kernel_rules import Buffers, Move, Rule, update
 
 _IDENTITY = ACTIVATION_CODES["identity"]
@@ -86,14 +86,6 @@ class Span(NamedTuple):
     momentum: Floats
 
 
-class Part(NamedTuple):
-    """Rows [first, stop) of the order; `downhill` where their gradient is wanted too."""
-
-    first: int
-    stop: int
-    downhill: bool
-
-
 class Outcome(NamedTuple):
     """How far `descend` came: updates done, losses entered since step 0, the last one, and why."""
 
@@ -117,9 +109,11 @@ def descend(rows: Rows, problem: Problem, state: State, record: Record, span: Sp
     parameters = state.numbers[plan.parameters_at : plan.parameters_at + plan.n_parameters]
     last_loss = math.nan
     downhill = span.first < span.stop
+    batch = (span.position + span.first) % span.per_epoch
     for step in range(span.first, max(span.stop, span.first + 1)):
-        first = (span.position + step) % span.per_epoch * span.size
+        first = batch * span.size
         stop = min(first + span.size, n_rows)
+        batch = batch + 1 if batch + 1 < span.per_epoch else 0
         loss = _evaluate(rows, problem, state, Part(first, stop, downhill))
         if problem.l1 != 0.0 or problem.l2 != 0.0:
             loss += _penalize(problem, parameters, gradient, downhill)
@@ -155,7 +149,7 @@ def _evaluate(rows: Rows, problem: Problem, state: State, part: Part) -> float:
         n = min(plan.step, stop - begin)
         place = laid(rows, plan, begin // plan.step)
         if not rows.resident:
-            lay_tile(rows, plan, numbers, place, (begin, n))
+            lay_tile(rows, plan, numbers, place, Part(begin, begin + n, part.downhill))
         forward(plan, numbers, place.columns_at, n)
         slopes_at = plan.slopes_at[-1] if plan.output == _IDENTITY else plan.pull_at
         tile = Tile(
@@ -164,7 +158,8 @@ def _evaluate(rows: Rows, problem: Problem, state: State, part: Part) -> float:
         )  # fmt: skip
         summed += add_up_losses(problem.loss, numbers, tile, 1.0 / n_values, state.room)
         if part.downhill:
-            backward(plan, numbers, (place.rows_at, rows.n_features), n, begin == first)
+            inputs = (features_at(rows, begin), rows.row_step)
+            backward(plan, numbers, inputs, n, begin == first)
     if part.downhill:
         gather_gradient(plan, numbers)
     # In the fit's precision so large a sum would be infinite.
