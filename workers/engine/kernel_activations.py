@@ -97,8 +97,8 @@ def _tanh(values: Numbers, slopes: Numbers) -> None:
     one, two = values.dtype.type(1.0), values.dtype.type(2.0)
     for i in range(len(values)):
         z = values[i]
-        power, rest = split_exponential(-two * abs(z))
-        less_one = power * rest + (power - one)
+        half, rest = split_exponential(-two * abs(z))
+        less_one = two * half * rest + (two * half - one)
         size = -less_one / (less_one + two)
         values[i] = size if z > values.dtype.type(0.0) else -size
         slopes[i] = one - size * size

@@ -1,8 +1,8 @@
 """Elementary functions that LLVM computes for a whole vector at once.
 
 The C library's take one number at a time. These are right to a few units in the last place, but
-for results below the smallest normal number; what is not a number stays none. Their series are
-Taylor's.
+for results about the smallest normal number and below; what is not a number stays none. Their
+series are Taylor's.
 """
 
 import math
@@ -27,9 +27,9 @@ _LOG_2 = float.fromhex("0x1.62e42feep-1")
 _LOG_2_REST = float.fromhex("0x1.a39ef35793c76p-33")
 _LOG_2_32 = np.float32(float.fromhex("0x1.62e4p-1"))
 _LOG_2_REST_32 = np.float32(float.fromhex("0x1.7f7d1cp-20"))
-# Past the first the exponential is infinite, at the second it is still a normal number.
-_MOST, _LEAST = 709.79, -708.0
-_MOST_32, _LEAST_32 = np.float32(88.73), np.float32(-87.0)
+# Past the first the exponential is infinite, at the second half of its power of 2 is normal yet.
+_MOST, _LEAST = 709.79, -707.9
+_MOST_32, _LEAST_32 = np.float32(88.73), np.float32(-86.9)
 
 _C2, _C3, _C4, _C5, _C6, _C7, _C8, _C9, _C10, _C11, _C12, _C13 = (
     1.0 / math.factorial(n) for n in range(2, 14)
@@ -73,12 +73,13 @@ def _low_odd_powers(z: Float) -> Float:
 @inlined
 def exponential(x: Float) -> Any:
     """eˣ in the precision of x."""
-    power, rest = split_exponential(x)
-    return power + power * rest
+    half, rest = split_exponential(x)
+    half_power = half + half * rest
+    return half_power + half_power
 
 
 def split_exponential(x: Any) -> tuple[Any, Any]:
-    """eˣ = 2ᵏ·(1 + t) → 2ᵏ and t, |t| below a half, in the precision of x."""
+    """eˣ = 2ᵏ·(1 + t) → 2ᵏ⁻¹, as 2ᵏ may have no number, and t, |t| below a half, as x is."""
     raise NotImplementedError("for compiled loops")
 
 
@@ -91,8 +92,8 @@ def _split_64(x: Any) -> tuple[Any, Any]:
     rest = _C9 + r * (_C10 + r * (_C11 + r * (_C12 + r * _C13)))
     r2 = r * r
     r4 = r2 * r2
-    power = np.int64((np.float64(shifted).view(np.int64) + 1023) << 52).view(np.float64)
-    return power, r + r2 * (even + r4 * r2 * (r * rest))
+    half = np.int64((np.float64(shifted).view(np.int64) + 1022) << 52).view(np.float64)
+    return half, r + r2 * (even + r4 * r2 * (r * rest))
 
 
 def _split_32(x: Any) -> tuple[Any, Any]:
@@ -101,8 +102,8 @@ def _split_32(x: Any) -> tuple[Any, Any]:
     k = shifted - _WHOLE_32
     r = bounded - k * _LOG_2_32 - k * _LOG_2_REST_32
     series = _D2 + r * (_D3 + r * (_D4 + r * (_D5 + r * (_D6 + r * _D7))))
-    power = np.int32((np.float32(shifted).view(np.int32) + 127) << 23).view(np.float32)
-    return power, r + r * r * series
+    half = np.int32((np.float32(shifted).view(np.int32) + 126) << 23).view(np.float32)
+    return half, r + r * r * series
 
 
 def _typed_split(x: Any) -> Callable[..., tuple[Any, Any]]:
