@@ -6,6 +6,7 @@ from service.api.examples import LR_RANGE_TEST as EXAMPLE
 from service.api.jobs import Jobs
 from service.api.links import with_range_test_links
 from service.api.openapi import Content, Operation, operation
+from service.api.plots import drawing
 from service.api.queries import FitListParameters, parameters
 from service.api.requests import context, json_body, owner
 from service.api.responses import artifact
@@ -109,19 +110,12 @@ def delete_range_test(test_id: str) -> Response:
 
 @blueprint.get("/<test_id>/plots/<kind>.<any(png,svg):form>")
 @operation(
-    Operation(
+    drawing(
         "getLrRangeTestPlot",
         _TAG,
         "The picture `lr`: the losses over the rates, and what they suggest",
-        query=PlotOptions,
-        answers={
-            200: tuple(Content(media_type) for media_type in MEDIA_TYPES.values()),
-            206: (),
-            304: (),
-        },
-        headers={200: ("ETag",)},
-        problems=(404, 410, 416, 422, 503),
-        path_values={"form": tuple(MEDIA_TYPES)},
+        PlotOptions,
+        MEDIA_TYPES,
     )
 )
 def get_range_test_plot(test_id: str, kind: str, form: PlotFormat) -> Response:

@@ -1,6 +1,10 @@
 """`/v1/fits/{id}/plots/{kind}.{png,svg}` and `/v1/fits/{id}/plots/animation.{gif,mp4}`."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from flask import Blueprint, Response
+from pydantic import BaseModel
 
 from service.api.openapi import Content, Operation, operation
 from service.api.queries import parameters
@@ -12,23 +16,40 @@ from service.schemas.plots import AnimationFormat, AnimationOptions, PlotFormat,
 blueprint = Blueprint("plots", __name__, url_prefix="/v1/fits/<fit_id>/plots")
 
 
-@blueprint.get("/<kind>.<any(png,svg):form>")
-@operation(
-    Operation(
-        "getPlot",
-        "artifacts",
-        "A picture of the fit: `loss`, `fit` (data and curve), `residuals`, `predicted`, `surface` "
-        "(the loss over two weights), `boundary` (between classes), `weights` (over the steps), "
-        "`confusion`, `roc`; 404 names those that suit the fit",
-        query=PlotOptions,
+def drawing(
+    operation_id: str,
+    tag: str,
+    summary: str,
+    options: type[BaseModel],
+    media_types: Mapping[Any, str],
+) -> Operation:
+    """What a view takes and answers that has a picture drawn, in any of these forms."""
+    return Operation(
+        operation_id,
+        tag,
+        summary,
+        query=options,
         answers={
-            200: tuple(Content(media_type) for media_type in MEDIA_TYPES.values()),
+            200: tuple(Content(media_type) for media_type in media_types.values()),
             206: (),
             304: (),
         },
         headers={200: ("ETag",)},
         problems=(404, 410, 416, 422, 503),
-        path_values={"form": tuple(MEDIA_TYPES)},
+        path_values={"form": tuple(media_types)},
+    )
+
+
+@blueprint.get("/<kind>.<any(png,svg):form>")
+@operation(
+    drawing(
+        "getPlot",
+        "artifacts",
+        "A picture of the fit: `loss`, `fit` (data and curve), `residuals`, `predicted`, `surface` "
+        "(the loss over two weights), `boundary` (between classes), `weights` (over the steps), "
+        "`confusion`, `roc`; 404 names those that suit the fit",
+        PlotOptions,
+        MEDIA_TYPES,
     )
 )
 def get_picture(fit_id: str, kind: str, form: PlotFormat) -> Response:
@@ -40,19 +61,12 @@ def get_picture(fit_id: str, kind: str, form: PlotFormat) -> Response:
 
 @blueprint.get("/animation.<any(gif,mp4):form>")
 @operation(
-    Operation(
+    drawing(
         "getAnimation",
         "artifacts",
         "The fitted curve as it moves, of a fit of one feature with `record.weights`",
-        query=AnimationOptions,
-        answers={
-            200: tuple(Content(media_type) for media_type in ANIMATION_TYPES.values()),
-            206: (),
-            304: (),
-        },
-        headers={200: ("ETag",)},
-        problems=(404, 410, 416, 422, 503),
-        path_values={"form": tuple(ANIMATION_TYPES)},
+        AnimationOptions,
+        ANIMATION_TYPES,
     )
 )
 def get_animation(fit_id: str, form: AnimationFormat) -> Response:

@@ -26,6 +26,18 @@ def array_or_scalar(value: Any) -> str:
     return "array" if isinstance(value, list) else "scalar"
 
 
+# A dataset's id, or the dataset itself; and a column, or several.
+AnyDataset = Annotated[
+    Annotated[DatasetId, Tag("scalar")] | Annotated[DatasetRequest, Tag("object")],
+    Discriminator(object_or_scalar),
+]
+Target = Annotated[
+    Annotated[ColumnName, Tag("scalar")]
+    | Annotated[Annotated[list[ColumnName], Field(min_length=1)], Tag("array")],
+    Discriminator(array_or_scalar),
+]
+
+
 class Seeds(Schema):
     """One seed a source of chance."""
 
@@ -88,16 +100,9 @@ def _one_of(name: str, other: str) -> dict[str, Any]:
 class FitFields(Schema):
     """What a fit's body holds, and the body of whatever else descends as a fit does."""
 
-    dataset: Annotated[
-        Annotated[DatasetId, Tag("scalar")] | Annotated[DatasetRequest, Tag("object")],
-        Discriminator(object_or_scalar),
-    ]
+    dataset: AnyDataset
     features: Annotated[list[ColumnName], Field(min_length=1)] | None = None
-    target: Annotated[
-        Annotated[ColumnName, Tag("scalar")]
-        | Annotated[Annotated[list[ColumnName], Field(min_length=1)], Tag("array")],
-        Discriminator(array_or_scalar),
-    ]
+    target: Target
     sample_weight: ColumnName | None = None
     model: Model = LinearModel()
     loss: Loss | None = None

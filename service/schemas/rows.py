@@ -2,21 +2,16 @@
 
 from typing import Annotated, Self
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from service.schemas.common import Schema
-from service.schemas.datasets import Cells, ColumnName, DatasetRequest, Row
-from service.schemas.fits import DatasetId, array_or_scalar, object_or_scalar
+from service.schemas.datasets import Cells, ColumnName, Row
+from service.schemas.fits import AnyDataset, Target
 from service.schemas.inits import WeightArray
 from service.schemas.losses import Loss, Penalty
 from service.schemas.models import LinearModel, Model
 
-# A dataset's id, or the dataset itself.
-AnyDataset = Annotated[
-    Annotated[DatasetId, Tag("scalar")] | Annotated[DatasetRequest, Tag("object")],
-    Discriminator(object_or_scalar),
-]
 _FORMS = ("features", "rows", "dataset")
 
 
@@ -52,11 +47,7 @@ class GradientRequest(Schema):
 
     dataset: AnyDataset
     features: Annotated[list[ColumnName], Field(min_length=1)] | None = None
-    target: Annotated[
-        Annotated[ColumnName, Tag("scalar")]
-        | Annotated[Annotated[list[ColumnName], Field(min_length=1)], Tag("array")],
-        Discriminator(array_or_scalar),
-    ]
+    target: Target
     sample_weight: ColumnName | None = None
     model: Model = LinearModel()
     loss: Loss | None = None
