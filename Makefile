@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check format bench openapi clean
+.PHONY: help demo serve test faults check format bench openapi clean
 
 BIN := .venv/bin
 PEERS := tests/benchmarks/peers/requirements.txt
@@ -18,7 +18,11 @@ serve: .venv/.ready ## serve on http://127.0.0.1:8000 until Ctrl-C
 	$(BIN)/thalweg serve
 
 test: .venv/.ready ## run every test, with coverage
-	$(BIN)/pytest --cov
+	@# Half of their time is waiting; a file's tests stay together, with what they started.
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov
+
+faults: .venv/.ready ## hurt a real service 300 times, see that nothing is lost
+	$(BIN)/python -m tests.faults
 
 check: .venv/.ready ## formatting, lint, types, directions of imports
 	$(BIN)/ruff format --check .

@@ -3,25 +3,31 @@
 Exit codes: 0 done, 1 refused or failed with the reason on stderr, 2 wrong usage.
 """
 
+import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from service import keys as key_admin
 from service import launcher
+from service.client import commands as client_commands
+from service.database import Database
 from service.database import migrate as migrate_database
 from service.errors import ThalwegError
 from service.queue import LONG_QUEUES, QUICK_QUEUES
-from service.settings import Settings
+from service.settings import METRICS_DIRECTORY, Settings
 from service.telemetry import configure_logging
 
 app = typer.Typer(help="Thalweg fits models over HTTP.", no_args_is_help=True)
+client_commands.install(app)
 
 DataDir = Annotated[
     Path | None,
@@ -41,7 +47,9 @@ _ALL_QUEUES = ",".join((*LONG_QUEUES, *QUICK_QUEUES))
 
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option(help="A loopback address.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="A loopback address; any one, once there are keys.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8000,
     data_dir: DataDir = None,
     workers: Concurrency = _DEFAULT_CONCURRENCY,
@@ -57,10 +65,17 @@ def serve(
 def worker(
     queues: Annotated[str, typer.Option(help="Comma-separated.")] = _ALL_QUEUES,
     concurrency: Concurrency = _DEFAULT_CONCURRENCY,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Serve Prometheus metrics there.")
+    ] = None,
 ) -> None:
     """Run a worker on the redis, database and store of the environment; SIGTERM drains it."""
     with _reasons():
         _settings(None)
+        if metrics_port is not None:
+            os.environ["THALWEG_WORKER_METRICS_PORT"] = str(metrics_port)
+            made = tempfile.mkdtemp(prefix="thalweg-metrics-")
+            os.environ.setdefault(METRICS_DIRECTORY, made)
         command = launcher.worker_command(queues, concurrency)
         os.execv(command[0], command)
 
@@ -72,6 +87,78 @@ def migrate(data_dir: DataDir = None) -> None:
         settings = _settings(data_dir)
         configure_logging(settings)
         migrate_database(settings)
+
+
+keys = typer.Typer(help="API keys: who may ask for what.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+
+@keys.command("create")
+def create_key(
+    owner: Annotated[str, typer.Option(help="Whose the key is: owners see their own alone.")],
+    scopes: Annotated[str, typer.Option(help="Of read, write, admin; comma-separated.")],
+    data_dir: DataDir = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(help="A limit of this key's, as NAME=VALUE: max_steps=1000; any number."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make a key; it is shown this once. From the first one on the service asks for keys."""
+    with _reasons(), _database(data_dir) as database:
+        limits = key_admin.limits_of(limit or [])
+        made = key_admin.create_key(database, owner, scopes.split(","), limits)
+    _print(made, as_json=as_json)
+
+
+@keys.command("list")
+def list_keys(
+    data_dir: DataDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Every key's id, owner, scopes and limits; never a key."""
+    with _reasons(), _database(data_dir) as database:
+        found = key_admin.list_keys(database)
+    if as_json:
+        _print(found, as_json=True)
+        return
+    for one in found:
+        state = "revoked" if one["revoked_at"] else "holds"
+        typer.echo(f"{one['id']}  {one['owner']}  {','.join(one['scopes'])}  {state}")
+
+
+@keys.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(help="As `keys list` shows it.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Have a key hold no longer; running services notice within 10 seconds."""
+    with _reasons(), _database(data_dir) as database:
+        key_admin.revoke_key(database, key_id)
+
+
+def _print(found: Any, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for name, value in found.items():
+        shown = ",".join(value) if isinstance(value, list) else value
+        if shown not in (None, {}):
+            typer.echo(f"{name}: {shown}")
+
+
+@contextmanager
+def _database(data_dir: Path | None) -> Iterator[Database]:
+    """The service's database, made or brought up to date if need be."""
+    settings = _settings(data_dir)
+    # A person looks on: what goes well is no news.
+    configure_logging(settings.model_copy(update={"log_level": "WARNING"}))
+    migrate_database(settings)
+    database = Database(settings.database_address)
+    try:
+        yield database
+    finally:
+        database.close()
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """What can be done with datasets."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 from service.context import Context
 from service.database import Connection
 from service.database import datasets as queries
-from service.errors import Conflict, Gone, NotFound, Place
+from service.errors import Conflict, Gone, InvalidInput, NotFound, Place, QuotaExceeded
+from service.idempotency import Ticket, redeem
 from service.ids import new_id, rfc3339
+from service.limits import hold_bounded
 from service.retention import expiry, has_expired
 from service.schemas.datasets import DatasetRequest
 from service.schemas.lists import ListQuery, Page
@@ -18,6 +21,8 @@ from service.tables.ingest import Missing, ingest
 from service.tables.inline import inline_pieces, pointing
 from service.tables.pieces import Piece
 from service.tables.writers import content
+
+_PUT_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -39,22 +44,36 @@ class NewDataset:
 
 
 def create_dataset(
-    context: Context, pieces: Iterator[Piece], about: About, missing: Missing = "refuse"
+    context: Context,
+    pieces: Iterator[Piece],
+    about: About,
+    missing: Missing = "refuse",
+    ticket: Ticket | None = None,
 ) -> dict[str, Any]:
-    """Keep the table; the dataset as clients see it. Raises InvalidTable and TooLarge."""
+    """Keep the table; the dataset as clients see it.
+
+    A ticket is redeemed by it. Raises InvalidTable, TooLarge and KeyInFlight.
+    """
     with context.storage.scratch() as scratch:
         new = read_table(context, pieces, about, missing, scratch)
-        add(context, new)
+        add(context, new, also=lambda connection: redeem(connection, ticket, new.row["id"]))
     return _represent(new.row)
 
 
 def create_inline_dataset(
-    context: Context, request: DatasetRequest, owner: str, missing: Missing = "refuse"
+    context: Context,
+    request: DatasetRequest,
+    owner: str,
+    missing: Missing = "refuse",
+    ticket: Ticket | None = None,
 ) -> dict[str, Any]:
-    """Keep a table that came in JSON; the dataset as clients see it. Raises InvalidTable."""
+    """Keep a table that came in JSON; the dataset as clients see it.
+
+    A ticket is redeemed by it. Raises InvalidTable and KeyInFlight.
+    """
     with context.storage.scratch() as scratch:
         new = read_inline(context, request, owner, scratch, missing=missing)
-        add(context, new)
+        add(context, new, also=lambda connection: redeem(connection, ticket, new.row["id"]))
     return _represent(new.row)
 
 
@@ -83,6 +102,7 @@ def read_table(
     """Read a table into the scratch directory; raises InvalidTable and TooLarge."""
     path = scratch / "table.arrow"
     read = ingest(pieces, missing, path)
+    _refuse_too_many_rows(context, read.n_rows)
     dataset_id = new_id("ds")
     now = time.time()
     row = {
@@ -103,6 +123,29 @@ def read_table(
     return NewDataset(row, path)
 
 
+def _refuse_too_many_rows(context: Context, n_rows: int) -> None:
+    most_rows = context.settings.max_rows
+    if most_rows is not None and n_rows > most_rows:
+        detail = f"{n_rows} rows are past the limit of {most_rows} (max_rows)"
+        raise InvalidInput(detail, places=[Place("too_many_rows", detail)])
+
+
+def _refuse_too_many_bytes(
+    context: Context, connection: Connection, new: Sequence[NewDataset], used: set[str]
+) -> None:
+    """Raise QuotaExceeded where content that has just been inserted is more than its owner may."""
+    most = context.settings.max_owner_stored_bytes
+    n_new = sum(one.row["size_bytes"] for one in new if one.row["storage_key"] in used)
+    if most is None or not n_new:
+        return
+    stored = queries.stored_bytes(connection, new[0].row["owner"])
+    if stored > most:
+        raise QuotaExceeded(
+            f"{stored - n_new} bytes of yours are stored, and {n_new} more are past the limit of "
+            f"{most}; delete what is no longer needed"
+        )
+
+
 def _nothing_else(_: Connection) -> None:
     """The dataset alone."""
 
@@ -110,47 +153,71 @@ def _nothing_else(_: Connection) -> None:
 def add(
     context: Context, new: NewDataset, also: Callable[[Connection], None] = _nothing_else
 ) -> None:
-    """Keep the dataset: the object first, the row last. Equal content of one owner is kept once.
-
-    `also` is part of the transaction that inserts the row; where it raises nothing is kept.
-    """
-    if not _add_beside_equal(context, new, also):
-        _add_with_content(context, new, also)
+    """Keep the dataset, as `add_all` keeps several."""
+    add_all(context, [new], also)
 
 
-def _add_beside_equal(
-    context: Context, new: NewDataset, also: Callable[[Connection], None]
-) -> bool:
-    """Insert a row for content that the store has; False where it has none."""
-    owner, digest = new.row["owner"], new.row["digest"]
-    with context.database.read() as connection:
-        if not queries.has_content(connection, owner, digest):
-            return False
-    with context.database.write() as connection:
-        key = queries.hold_content(connection, owner, digest)
-        if key is None:
-            return False
-        queries.insert_dataset(connection, new.row | {"storage_key": key})
-        also(connection)
-    return True
-
-
-def _add_with_content(
-    context: Context, new: NewDataset, also: Callable[[Connection], None]
+def add_all(
+    context: Context, new: Sequence[NewDataset], also: Callable[[Connection], None]
 ) -> None:
-    own_key = new.row["storage_key"]
-    context.storage.put_file(own_key, new.path)
+    """Keep the datasets: the objects first, the rows last. Equal content of one owner is kept once.
+
+    `also` is part of the one transaction that inserts the rows; where it raises nothing is kept.
+    """
+    put: set[str] = set()
     try:
+        missing = [one for one in new if not _has_content(context, one)]
+        _put_all(context, missing, put)
         with context.database.write() as connection:
-            # Another request may have brought equal content at the same time.
-            key = queries.hold_content(connection, new.row["owner"], new.row["digest"]) or own_key
-            queries.insert_dataset(connection, new.row | {"storage_key": key})
+            if new:
+                hold_bounded(context.settings, connection, new[0].row["owner"])
+            used = {_insert(context, connection, one, put) for one in new}
+            _refuse_too_many_bytes(context, connection, new, used)
             also(connection)
     except BaseException:
-        context.storage.delete(own_key)
+        _drop(context, put)
         raise
-    if key != own_key:
-        context.storage.delete(own_key)
+    _drop(context, put - used)
+
+
+def _has_content(context: Context, new: NewDataset) -> bool:
+    with context.database.read() as connection:
+        return queries.has_content(connection, new.row["owner"], new.row["digest"])
+
+
+def _put_all(context: Context, new: Sequence[NewDataset], put: set[str]) -> None:
+    """Put many at a time: each waits for the disk, which writes as fast for many as for one."""
+    if len(new) <= 1:
+        for one in new:
+            _put(context, one, put)
+        return
+    with ThreadPoolExecutor(_PUT_AT_ONCE) as pool:
+        for done in [pool.submit(_put, context, one, put) for one in new]:
+            done.result()
+
+
+def _put(context: Context, new: NewDataset, put: set[str]) -> None:
+    own_key = new.row["storage_key"]
+    context.storage.put_file(own_key, new.path)
+    put.add(own_key)
+
+
+def _insert(context: Context, connection: Connection, new: NewDataset, put: set[str]) -> str:
+    """Insert the row; the key of its content, which another request may have brought meanwhile."""
+    row = new.row
+    key = queries.hold_content(connection, row["owner"], row["digest"])
+    if key is None:
+        key = row["storage_key"]
+        if key not in put:
+            # Equal content was there, and has been deleted since.
+            _put(context, new, put)
+    queries.insert_dataset(connection, row | {"storage_key": key})
+    return str(key)
+
+
+def _drop(context: Context, keys: set[str]) -> None:
+    for key in keys:
+        context.storage.delete(key)
 
 
 def find_row(context: Context, dataset_id: str, owner: str) -> Mapping[str, Any]:

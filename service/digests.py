@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 # What says who asked, where the data lie and what to do with the end; no number depends on it.
-_NOT_NUMBERS = ("dataset", "tags", "metadata", "reuse", "priority")
+_NOT_NUMBERS = ("dataset", "tags", "metadata", "reuse", "priority", "webhook")
 
 
 def spec_digest(spec: Mapping[str, Any]) -> str:

@@ -2,18 +2,27 @@
 
 ThalwegError
 ├── InvalidInput            what the client sent means nothing here
-│   └── InvalidTable        a table that cannot be read
+│   ├── InvalidTable        a table that cannot be read
+│   └── KeyReused           the key belongs to another request
 ├── Malformed               the body is not what its content type says
 ├── UnsupportedMediaType
 ├── TooLarge
 ├── NotAcceptable
+├── Unauthorized            no key, or none that holds
+├── Forbidden               the key lacks a scope
+├── RateLimited             too many requests
+│   └── QuotaExceeded       the owner has too much of something
 ├── NotFound
 │   └── PlotNotApplicable
 ├── Gone
 ├── Conflict
+│   └── KeyInFlight         the first request with this key is still being answered
 ├── QueueFull
 ├── Unavailable             a part of the service is missing for now
+│   └── TooManyStreams
+├── Damaged                 what was stored is no longer what was written
 ├── WorkerFailed            a worker crashed at what a request asked for
+├── DemoFailed              the demo's service refused a step of it
 └── StartFailed             the launcher cannot start a part
 """
 
@@ -37,15 +46,23 @@ class Place:
 
 
 class ThalwegError(Exception):
-    """Anything that the service refuses or fails at; `code` is stable, `detail` says what to do."""
+    """Anything that the service refuses or fails at; `code` is stable, `detail` says what to do.
+
+    Where the same call may work later, `retry_after_seconds` says when.
+    """
 
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
+    retry_after_seconds: int | None = None
 
-    def __init__(self, detail: str, *, places: Sequence[Place] = ()) -> None:
+    def __init__(
+        self, detail: str, *, places: Sequence[Place] = (), retry_after_seconds: int | None = None
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.places = tuple(places)
+        if retry_after_seconds is not None:
+            self.retry_after_seconds = retry_after_seconds
 
 
 class InvalidInput(ThalwegError):
@@ -60,6 +77,13 @@ class InvalidTable(InvalidInput):
 
     code = "invalid_table"
     title = "Invalid table"
+
+
+class KeyReused(InvalidInput):
+    """The Idempotency-Key came with another request before."""
+
+    code = "idempotency_key_reused"
+    title = "Idempotency key reused"
 
 
 class Malformed(ThalwegError):
@@ -90,6 +114,36 @@ class NotAcceptable(ThalwegError):
     title = "Not acceptable"
 
 
+class Unauthorized(ThalwegError):
+    """No key came with the request, or none that holds."""
+
+    code = "unauthorized"
+    title = "Unauthorized"
+
+
+class Forbidden(ThalwegError):
+    """The key does not have the scope that this needs."""
+
+    code = "forbidden"
+    title = "Forbidden"
+
+
+class RateLimited(ThalwegError):
+    """The owner asks more often than they may."""
+
+    code = "rate_limited"
+    title = "Too many requests"
+    retry_after_seconds = 1
+
+
+class QuotaExceeded(RateLimited):
+    """The owner has as much of something as they may."""
+
+    code = "quota_exceeded"
+    title = "Quota exceeded"
+    retry_after_seconds = 5
+
+
 class NotFound(ThalwegError):
     """No such thing, or none that the caller may see."""
 
@@ -118,11 +172,20 @@ class Conflict(ThalwegError):
     title = "Conflict"
 
 
+class KeyInFlight(Conflict):
+    """The first request with this Idempotency-Key has not been answered yet."""
+
+    code = "idempotency_key_in_flight"
+    title = "Idempotency key in flight"
+    retry_after_seconds = 1
+
+
 class QueueFull(ThalwegError):
     """`THALWEG_MAX_QUEUED_FITS` fits wait already."""
 
     code = "queue_full"
     title = "Queue full"
+    retry_after_seconds = 5
 
 
 class Unavailable(ThalwegError):
@@ -130,6 +193,21 @@ class Unavailable(ThalwegError):
 
     code = "unavailable"
     title = "Service unavailable"
+    retry_after_seconds = 5
+
+
+class TooManyStreams(Unavailable):
+    """This process has as many event streams open as it has room for."""
+
+    code = "too_many_streams"
+    title = "Too many streams"
+
+
+class Damaged(ThalwegError):
+    """An object of the store is not as it was written: its disk lost a part of it."""
+
+    code = "damaged_object"
+    title = "Damaged object"
 
 
 class WorkerFailed(ThalwegError):

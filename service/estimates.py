@@ -29,15 +29,24 @@ _EPOCH_COLUMNS = 3
 
 # Loading, measuring and recording: of any fit, of each row, of passes over all rows' products,
 # and of each entry of a trajectory.
-_FIXED_SECONDS = 0.004
+_FIXED_SECONDS = 0.001
 _ROW_SECONDS = 5e-8
 _PASSES = 3
 _KEPT_SECONDS = 2e-5
-# The compiled loops: of a step, of a product, and of an epoch's shuffle.
+# What is compiled, and how large a step is left to the plain loop all the same.
+COMPILED = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
+_MUCH_WORK = 2**26
+_FEW_OUTPUTS = 16
+# The compiled loops: of a step, of a hidden unit's number, of each parameter's update by a rule
+# with state, and of an epoch's shuffle; products cost what they do in the plain loop.
 _COMPILED_STEP_SECONDS = 4e-7
-_COMPILED_PRODUCT_SECONDS = 6e-10
+_COMPILED_UNIT_SECONDS = 1e-9
+_COMPILED_UPDATE_SECONDS = 1e-9
 # The closed form: of each parameter's coordinate in a step.
 _COORDINATE_SECONDS = 1e-8
+# A step on normal equations with its rehearsals, and of that a pair of features.
+_REHEARSED_STEP_SECONDS = 2e-6
+_PAIR_SECONDS = 1.2e-9
 _SHUFFLE_SECONDS = 3e-5
 _SHUFFLED_ROW_SECONDS = 1e-8
 # The plain loop: of a step, of its optimizer's rule and of each hidden layer, with a batch norm or
@@ -85,6 +94,7 @@ class _Sizes:
     n_epochs: int
     n_parameters: int
     n_products: int
+    n_outputs: int
     n_hidden: int
     n_units: int
 
@@ -112,6 +122,11 @@ def estimate(
     }
 
 
+def is_compiled(request: FitRequest, spec: Mapping[str, Any], dataset: Mapping[str, Any]) -> bool:
+    """Whether the fit, unless it is in closed form, is made by compiled loops."""
+    return _is_compiled(request, _sizes(request, spec, dataset, None))
+
+
 def _sizes(
     request: FitRequest,
     spec: Mapping[str, Any],
@@ -120,7 +135,8 @@ def _sizes(
 ) -> _Sizes:
     n_features = len(encode(spec["features"], dataset["columns"], spec["model"]))
     columns = {column["name"]: column for column in dataset["columns"]}
-    shapes = weight_shapes(request.model, n_features, n_outputs(request, columns))
+    outputs = n_outputs(request, columns)
+    shapes = weight_shapes(request.model, n_features, outputs)
     n_rows = n_training_rows(dataset["n_rows"], request.validation)
     if isinstance(request.validation, Validation):
         n_held_out = dataset["n_rows"] - n_rows
@@ -135,6 +151,7 @@ def _sizes(
         n_epochs=math.ceil(n_steps / steps_an_epoch(n_rows, request.batch_size, request.drop_last)),
         n_parameters=count_parameters(shapes),
         n_products=_n_products(shapes),
+        n_outputs=outputs,
         n_hidden=len(hidden),
         n_units=sum(hidden),
     )
@@ -166,11 +183,12 @@ def _seconds(sizes: _Sizes, request: FitRequest) -> float:
         steps = _COMPILED_STEP_SECONDS + _COORDINATE_SECONDS * sizes.n_parameters
         squares = _NARROW_PRODUCT_SECONDS * sizes.n_rows * sizes.row_numbers**2
         return sizes.n_steps * steps + squares + _once(sizes, request)
-    if sizes.is_streamed or not _is_compiled(request):
-        seconds = sizes.n_steps * _plain_step_seconds(sizes, request, sizes.batch_rows)
-    else:
-        products = sizes.batch_rows * sizes.n_products
-        seconds = sizes.n_steps * (_COMPILED_STEP_SECONDS + _COMPILED_PRODUCT_SECONDS * products)
+    if _is_normal(request, sizes):
+        width = sizes.row_numbers
+        pairs = _PAIR_SECONDS * sizes.n_parameters * width
+        squares = _NARROW_PRODUCT_SECONDS * sizes.n_rows * width**2
+        return sizes.n_steps * (_REHEARSED_STEP_SECONDS + pairs) + squares + _once(sizes, request)
+    seconds = sizes.n_steps * _step_seconds(sizes, request, sizes.batch_rows)
     return seconds + _seconds_an_epoch(sizes, request) * sizes.n_epochs + _once(sizes, request)
 
 
@@ -193,7 +211,7 @@ def _seconds_an_epoch(sizes: _Sizes, request: FitRequest) -> float:
         # A shuffle is written to the disk and read again.
         seconds += _READ_SECONDS_A_BYTE * n_bytes * (1 + 2 * shuffled)
     if sizes.n_held_out:
-        seconds += _EVALUATION_SHARE * _plain_step_seconds(sizes, request, sizes.n_held_out)
+        seconds += _EVALUATION_SHARE * _step_seconds(sizes, request, sizes.n_held_out)
     return seconds
 
 
@@ -203,25 +221,52 @@ def _product_seconds(sizes: _Sizes) -> float:
 
 def _is_spectral(request: FitRequest, sizes: _Sizes) -> bool:
     """Whether the fit is in closed form: see `workers.engine.planner`."""
+    asked = request.strategy in ("auto", "spectral")
+    return asked and _is_least_squares(request, sizes) and _is_linear_recurrence(request)
+
+
+def _is_normal(request: FitRequest, sizes: _Sizes) -> bool:
+    """Whether it is on normal equations: see there too."""
+    known = _is_least_squares(request, sizes) and request.optimizer.kind != "lbfgs"
+    if request.strategy == "auto":
+        return known and not _is_linear_recurrence(request)
+    return known and request.strategy == "normal"
+
+
+def _is_least_squares(request: FitRequest, sizes: _Sizes) -> bool:
+    """Whether the fit is one of least squares on all rows at every step."""
+    known = loss_of(request).kind == "mse" and not isinstance(request.model, Mlp)
+    return known and sizes.batch_rows == sizes.n_rows
+
+
+def _is_linear_recurrence(request: FitRequest) -> bool:
     schedule, optimizer = request.scheduler, request.optimizer
     descends = isinstance(optimizer, Sgd) and not optimizer.maximize and request.penalty.l1 == 0
-    known = loss_of(request).kind == "mse" and not isinstance(request.model, Mlp)
+    return descends and (schedule is None or schedule.kind != "reduce_on_plateau")
+
+
+def _is_compiled(request: FitRequest, sizes: _Sizes) -> bool:
+    """Whether the compiled loops make the fit's steps: see `workers.engine.planner`."""
+    schedule, model = request.scheduler, request.model
     foreseen = schedule is None or schedule.kind != "reduce_on_plateau"
-    whole = sizes.batch_rows == sizes.n_rows
-    return descends and known and foreseen and whole and request.strategy in ("auto", "spectral")
+    plain = not isinstance(model, Mlp) or not (model.dropout or model.batch_norm)
+    covered = foreseen and plain and request.optimizer.kind in COMPILED
+    if not covered or sizes.is_streamed or request.strategy not in ("auto", "kernels"):
+        return False
+    products = sizes.batch_rows * sizes.n_products
+    large = products > _MUCH_WORK and (sizes.n_hidden > 0 or sizes.n_outputs > _FEW_OUTPUTS)
+    return request.strategy == "kernels" or not large
 
 
-def _is_compiled(request: FitRequest) -> bool:
-    """Whether the compiled loops cover the fit: see `workers.engine.planner`."""
-    extras = (
-        request.scheduler, request.clip_grad_norm, request.tolerance, request.validation,
-        request.early_stopping, request.penalty.l1 or request.penalty.l2 or None,
-    )  # fmt: skip
-    optimizer = request.optimizer
-    known = loss_of(request).kind == "mse" and isinstance(optimizer, Sgd) and not optimizer.maximize
-    one_layer = not isinstance(request.model, Mlp)
-    asked = request.strategy in ("auto", "kernels")
-    return known and one_layer and asked and all(extra is None for extra in extras)
+def _step_seconds(sizes: _Sizes, request: FitRequest, n_rows: int) -> float:
+    compiled = _is_compiled(request, sizes)
+    return (_compiled_step_seconds if compiled else _plain_step_seconds)(sizes, request, n_rows)
+
+
+def _compiled_step_seconds(sizes: _Sizes, request: FitRequest, n_rows: int) -> float:
+    row = _product_seconds(sizes) * sizes.n_products + _COMPILED_UNIT_SECONDS * sizes.n_units
+    rule = 0.0 if request.optimizer.kind == "sgd" else _COMPILED_UPDATE_SECONDS
+    return _COMPILED_STEP_SECONDS + row * n_rows + rule * sizes.n_parameters
 
 
 def _plain_step_seconds(sizes: _Sizes, request: FitRequest, n_rows: int) -> float:

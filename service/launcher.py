@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -17,9 +18,10 @@ from service import redis_server
 from service.data_lock import hold
 from service.database import migrate
 from service.errors import StartFailed
+from service.keys import has_keys
 from service.listener import open_listener, url_of
 from service.queue import LONG_QUEUES, QUICK_QUEUES, forget_workers, ready_workers
-from service.settings import Settings
+from service.settings import METRICS_DIRECTORY, Settings
 from service.supervisor import Part, StopRequested, Supervisor
 
 log = structlog.get_logger(__name__)
@@ -46,7 +48,8 @@ def serve(
     with ExitStack() as stack:
         stopping = stack.enter_context(stop_signals())
         stack.enter_context(hold(settings.data_dir))
-        listener = stack.enter_context(open_listener(host, port))
+        guarded = partial(has_keys, settings)
+        listener = stack.enter_context(open_listener(host, port, guarded))
         stack.enter_context(_own_socket(settings))
         scratch = stack.enter_context(_scratch(settings.data_dir))
         supervisor = Supervisor(_environment(settings, scratch), stopping)
@@ -178,7 +181,13 @@ def _environment(settings: Settings, scratch: Path) -> dict[str, str]:
         # The socket's place may depend on TMPDIR.
         "THALWEG_REDIS_URL": settings.redis_address,
         "TMPDIR": str(scratch),
+        METRICS_DIRECTORY: str(_made(scratch / "metrics")),
     }
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(exist_ok=True)
+    return directory
 
 
 @contextmanager

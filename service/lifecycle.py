@@ -10,24 +10,37 @@ anyone is told, and whoever was not told finds out from the database.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import structlog
 
+from service.artifacts import forget_attempt
 from service.context import Context
 from service.database import Connection, life
+from service.database.batches import end_batches, unended_batches
+from service.database.fits import insert_artifacts
+from service.database.keys import limits_of_owners
 from service.errors import Conflict
 from service.fits import find_row
+from service.keys import OPEN_OWNER
 from service.kinds import FIT, Kind
+from service.metrics import LEASES_LOST
 from service.retention import expiry
-from service.waking import announce_ends, wake
+from service.scores import score
+from service.waking import announce_ends, tell_status, wake
+from service.webhooks import Ended, owe
 
 log = structlog.get_logger(__name__)
 
 # A wake-up that has had this long to arrive, and that the broker no longer has, is lost.
 _LOST_AFTER_SECONDS = 5.0
+
+# So far apart the clocks of a service's machines may be: what lies further ahead was written before
+# a clock was set back, and must not be waited for.
+_CLOCKS_APART_SECONDS = 60.0
 
 Outcome = Literal["succeeded", "failed", "cancelled"]
 
@@ -47,6 +60,7 @@ class Claim:
 
     fit_id: str
     kind: str
+    owner: str
     queue: str
     fence: int
     attempt: int
@@ -59,6 +73,11 @@ class Claim:
     created_at: float
     started_at: float
     traceparent: str | None
+    # Where it is one of a batch: which, and by what the batch's best one is chosen.
+    batch_id: str | None = None
+    metric: str | None = None
+    # Whether others of its owner wait until it has ended.
+    bounded: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,22 +95,41 @@ class End:
 def claim_waiting(context: Context, queue: str, worker: str) -> list[Claim]:
     """Take what waits first in the queue: several fits where they are short, none where none waits.
 
-    Where more wait, another worker is sent for.
+    Owners who wait take turns, each within `max_owner_running_fits`. Where more wait, another
+    worker is sent for.
     """
     with context.database.write() as connection:
-        rows, more = life.claim_waiting(
+        claimed = life.claim_waiting(
             connection,
             queue,
             worker=worker,
             now=time.time(),
             lease_seconds=context.settings.lease_seconds,
+            bounds=partial(_most_running, context),
         )
-    if more:
+    if claimed.more:
         wake(context, [queue])
-    return [_claim(row) for row in rows]
+    # The first start stands in the row.
+    tell_status(context, {row.id: "running" for row in claimed.rows if row.fence > 1})
+    return [_claim(row, bounded=claimed.bounded) for row in claimed.rows]
 
 
-def _claim(row: Any) -> Claim:
+def _most_running(
+    context: Context, connection: Connection, owners: Sequence[str]
+) -> dict[str, int]:
+    """The lowest bound of each owner, where there is one: the settings' or a key's."""
+    general = context.settings.max_owner_running_fits
+    bounds = {} if general is None else dict.fromkeys(owners, general)
+    if list(owners) == [OPEN_OWNER]:
+        return bounds
+    for owner, limits in limits_of_owners(connection, owners):
+        own = limits.get("max_owner_running_fits")
+        if own is not None:
+            bounds[owner] = min(own, bounds.get(owner, own))
+    return bounds
+
+
+def _claim(row: Any, *, bounded: bool) -> Claim:
     validation = None
     if row.validation_dataset_id is not None:
         validation = StoredDataset(
@@ -100,7 +138,9 @@ def _claim(row: Any) -> Claim:
     return Claim(
         fit_id=row.id,
         kind=row.kind,
+        owner=row.owner,
         queue=row.queue,
+        bounded=bounded,
         fence=row.fence,
         attempt=row.attempt,
         spec=row.spec,
@@ -112,22 +152,35 @@ def _claim(row: Any) -> Claim:
         created_at=row.created_at,
         started_at=row.started_at,
         traceparent=row.traceparent,
+        batch_id=row.batch_id,
+        metric=row.metric,
     )
 
 
 def renew(context: Context, claim: Claim, progress: Mapping[str, Any] | None) -> str | None:
-    """Hold the lease longer and show the progress.
+    """Hold the lease longer and show the progress, as `renew_all` does for several."""
+    return renew_all(context, [(claim, progress)])[0]
 
-    The fit's status, running or cancelling; None where the claim is lost.
+
+def renew_all(
+    context: Context, held: Sequence[tuple[Claim, Mapping[str, Any] | None]]
+) -> list[str | None]:
+    """Hold the leases longer and show the progress, by one write.
+
+    Each fit's status, running or cancelling; None where the claim is lost.
     """
+    lease_expires_at = time.time() + context.settings.lease_seconds
     with context.database.write() as connection:
-        return life.renew(
-            connection,
-            claim.fit_id,
-            claim.fence,
-            lease_expires_at=time.time() + context.settings.lease_seconds,
-            progress=progress,
-        )
+        return [
+            life.renew(
+                connection,
+                claim.fit_id,
+                claim.fence,
+                lease_expires_at=lease_expires_at,
+                progress=progress,
+            )
+            for claim, progress in held
+        ]
 
 
 def finish(context: Context, ends: Sequence[End]) -> list[bool]:
@@ -136,30 +189,47 @@ def finish(context: Context, ends: Sequence[End]) -> list[bool]:
     False for each claim that is lost. A fit that is being cancelled ends so, with what it has.
     """
     now = time.time()
+    claims = [end.claim for end in ends]
     with context.database.write() as connection:
-        done = [_finish(context, connection, end, now) for end in ends]
-    ended = [
-        (end.claim.fit_id, *found)
-        for end, found in zip(ends, done, strict=True)
-        if found is not None
-    ]
-    announce_ends(context, ended)
+        done = life.finish(
+            connection,
+            [(end.claim.fit_id, end.claim.fence, _values(context, end, now)) for end in ends],
+        )
+        kept = [end for end, found in zip(ends, done, strict=True) if found is not None]
+        artifacts = [row for end in kept for row in end.artifacts]
+        if artifacts:
+            insert_artifacts(connection, artifacts)
+        over = _end_batches(context, connection, [claim.batch_id for claim in claims], now)
+        ended = [
+            Ended(claim.fit_id, claim.kind, claim.owner, claim.spec, *found)
+            for claim, found in zip(claims, done, strict=True)
+            if found is not None
+        ]
+        owe(connection, ended, now)
+    announce_ends(context, ended, over, {end.claim.fit_id: end.result for end in ends})
+    wake(context, sorted({claim.queue for claim in claims if claim.bounded}))
     return [found is not None for found in done]
 
 
-def _finish(
-    context: Context, connection: Connection, end: End, now: float
-) -> tuple[str, str] | None:
-    values = {
+def _values(context: Context, end: End, now: float) -> dict[str, Any]:
+    return {
         "status": end.status,
         "stop_reason": end.stop_reason,
         "finished_at": now,
-        "expires_at": expiry(context, now),
+        # One of a batch is kept as long as the batch, whose end says how long.
+        "expires_at": expiry(context, now) if end.claim.batch_id is None else None,
         "result": end.result,
         "error": end.error,
+        "score": score(end.result, end.claim.metric),
     }
-    claim = end.claim
-    return life.finish(connection, claim.fit_id, claim.fence, values, end.artifacts)
+
+
+def _end_batches(
+    context: Context, connection: Connection, ids: Iterable[str | None], now: float
+) -> list[str]:
+    """Those of the batches that are over with the fits that have ended now."""
+    batches = [batch_id for batch_id in dict.fromkeys(ids) if batch_id is not None]
+    return end_batches(connection, batches, now=now, expires_at=expiry(context, now))
 
 
 def cancel(context: Context, fit_id: str, owner: str, kind: Kind = FIT) -> dict[str, Any]:
@@ -167,15 +237,23 @@ def cancel(context: Context, fit_id: str, owner: str, kind: Kind = FIT) -> dict[
 
     Raises NotFound, Gone, and Conflict where it has ended.
     """
-    find_row(context, fit_id, owner, kind)
+    row = find_row(context, fit_id, owner, kind)
     now = time.time()
+    ended = [Ended(fit_id, kind.name, owner, row["spec"], "cancelled", "cancelled")]
     with context.database.write() as connection:
-        ended = life.cancel_waiting(connection, fit_id, now=now, expires_at=expiry(context, now))
-        if not ended and not life.ask_to_cancel(connection, fit_id):
-            raise Conflict(f"the {kind.noun} {fit_id} has ended already")
-    if ended:
-        announce_ends(context, [(fit_id, "cancelled", "cancelled")])
-    return kind.body(find_row(context, fit_id, owner, kind))
+        done = life.cancel_waiting(connection, fit_id, now=now, expires_at=expiry(context, now))
+        if done:
+            owe(connection, ended, now)
+        asked = not done and life.ask_to_cancel(connection, fit_id)
+        over = _end_batches(context, connection, [row["batch_id"]], now)
+    if done:
+        announce_ends(context, ended, over)
+    elif asked:
+        tell_status(context, {fit_id: "cancelling"})
+    row = find_row(context, fit_id, owner, kind)
+    if not done and not asked and row["status"] != "cancelling":
+        raise Conflict(f"the {kind.noun} {fit_id} has ended already")
+    return kind.body(row)
 
 
 def requeue(context: Context, claim: Claim) -> bool:
@@ -183,8 +261,34 @@ def requeue(context: Context, claim: Claim) -> bool:
     with context.database.write() as connection:
         done = life.requeue(connection, claim.fit_id, claim.fence, time.time())
     if done:
+        tell_status(context, {claim.fit_id: "queued"})
         wake(context, [claim.queue])
     return done
+
+
+def note_lost(context: Context, workers: Sequence[str], *, out_of_memory: bool) -> None:
+    """Let the next sweep take back what these workers hold, for they are known to be dead.
+
+    `out_of_memory` says whether the kernel has killed processes here for want of memory: a fit that
+    has lost all its workers tells so if the last of them was lost like that.
+    """
+    error = _out_of_memory(context) if out_of_memory else None
+    with context.database.write() as connection:
+        n = life.let_expire(connection, workers, error)
+    if n:
+        log.warning("workers_lost", workers=[*workers], n_fits=n, out_of_memory=out_of_memory)
+
+
+def _out_of_memory(context: Context) -> dict[str, Any]:
+    most = context.settings.max_attempts
+    return {
+        "code": "out_of_memory",
+        "category": "server",
+        "message": f"{most} workers were lost while they computed this, the last of them when the "
+        "kernel ended processes for want of memory",
+        "hint": "give a smaller batch_size, a smaller model or fewer rows, or the workers more "
+        "memory",
+    }
 
 
 def sweep(context: Context, now: float) -> None:
@@ -193,32 +297,53 @@ def sweep(context: Context, now: float) -> None:
     Any number of sweepers may run at once: each step is one compare-and-set.
     """
     most = context.settings.max_attempts
+    latest = now + context.settings.lease_seconds + _CLOCKS_APART_SECONDS
     lost = {
         "code": "worker_lost",
         "category": "server",
         "message": f"{most} workers were lost while they computed this",
     }
+    expires_at = expiry(context, now)
     with context.database.write() as connection:
-        ended = life.fail_expired(connection, now=now, max_attempts=most, error=lost)
-        taken = life.take_back_expired(connection, now=now, max_attempts=most)
-        cancelled = life.cancel_expired(connection, now=now, expires_at=expiry(context, now))
-    for fit_id in ended:
-        log.error("worker_lost", fit_id=fit_id)
-    announce_ends(
-        context,
-        [(fit_id, "failed", "error") for fit_id in ended]
-        + [(fit_id, "cancelled", "cancelled") for fit_id in cancelled],
-    )
+        failed = life.fail_expired(
+            connection,
+            now=now,
+            latest=latest,
+            max_attempts=most,
+            error=lost,
+            expires_at=expires_at,
+        )
+        taken = life.take_back_expired(connection, now=now, latest=latest, max_attempts=most)
+        cancelled = life.cancel_expired(connection, now=now, latest=latest, expires_at=expires_at)
+        ended = [
+            *(_ended(row, "failed", "error") for row in failed),
+            *(_ended(row, "cancelled", "cancelled") for row in cancelled),
+        ]
+        owe(connection, ended, now)
+        over = _end_batches(context, connection, unended_batches(connection), now)
+    LEASES_LOST.inc(len(failed) + len(taken) + len(cancelled))
+    for row in failed:
+        log.error("worker_lost", fit_id=row.id)
+    announce_ends(context, ended, over)
     if taken:
-        log.warning("leases_expired", fits=[fit_id for fit_id, _ in taken])
-        wake(context, [queue for _, queue in taken])
+        log.warning("leases_expired", fits=[row.id for row in taken])
+        tell_status(context, {row.id: "queued" for row in taken})
+        wake(context, [row.queue for row in taken])
+    for row in (*failed, *taken, *cancelled):
+        forget_attempt(context, row.id, row.fence)
     _wake_again(context, now)
+
+
+def _ended(row: Any, status: str, stop_reason: str) -> Ended:
+    return Ended(row.id, row.kind, row.owner, row.spec, status, stop_reason)
 
 
 def _wake_again(context: Context, now: float) -> None:
     """Send for workers to the queues whose wake-ups were lost, or wait for workers to be free."""
     with context.database.read() as connection:
-        queues = life.unwoken_queues(connection, before=now - _LOST_AFTER_SECONDS)
+        queues = life.unwoken_queues(
+            connection, before=now - _LOST_AFTER_SECONDS, latest=now + _CLOCKS_APART_SECONDS
+        )
     for queue in queues:
         if context.queue.undelivered(queue):
             continue

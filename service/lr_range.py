@@ -16,7 +16,7 @@ from service.settings import Settings
 
 def refuse_unusable(request: LrRangeRequest) -> None:
     """Raise InvalidInput for what means nothing on any dataset, with a pointer to each place."""
-    places = [*_rate_places(request), *_start_places(request)]
+    places = [*_rate_places(request), *_start_places(request), *_device_places(request)]
     if places:
         raise InvalidInput(places[0].detail, places=places)
 
@@ -34,6 +34,13 @@ def _rate_places(request: LrRangeRequest) -> list[Place]:
         for name in ("start_lr", "end_lr")
         if not 1 / most <= getattr(request, name) <= most
     ]
+
+
+def _device_places(request: LrRangeRequest) -> list[Place]:
+    if request.device != "cuda":
+        return []
+    detail = "a range test's steps are made on a CPU; ask for auto or cpu"
+    return [Place("no_such_device", detail, "/device")]
 
 
 def _start_places(request: LrRangeRequest) -> list[Place]:

@@ -20,6 +20,11 @@ class Origin:
     state: bytes | None
 
     @property
+    def n_bytes(self) -> int:
+        """Of both files."""
+        return len(self.weights) + len(self.state or b"")
+
+    @property
     def shapes(self) -> Shapes:
         """The shape of every weight by its state_dict name."""
         arrays = unpack(self.weights)

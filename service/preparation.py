@@ -12,14 +12,16 @@ from service.estimates import estimate
 from service.kinds import FIT, LR_RANGE_TEST, Kind
 from service.lr_range import refuse_unusable, resolve_range_test, short_fit
 from service.origin import Origin
-from service.queue import FITS_CPU, FITS_SMALL
+from service.queue import FITS_CPU, FITS_GPU, FITS_SMALL
 from service.resolution import resolve
 from service.schemas.fits import FitRequest, ValidationDataset
 from service.schemas.inits import FitInit
 from service.schemas.lr_range import LrRangeRequest
 from service.starts import find_origin
+from service.webhooks import refuse_undeliverable
 
 _MOST_SMALL_SECONDS = 0.25
+PRIORITIES = {"low": -1, "normal": 0, "high": 1}
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ class Prepared:
 
     @property
     def queue(self) -> str:
-        """Where it waits: nothing long stands before what is short."""
+        """Where it waits: nothing long stands before what is short, nor a device idle."""
+        if self.request.device == "cuda":
+            return FITS_GPU
         return FITS_SMALL if self.estimate["seconds"] <= _MOST_SMALL_SECONDS else FITS_CPU
 
     @cached_property
@@ -69,6 +73,7 @@ def prepared(
     """
     if isinstance(request, LrRangeRequest):
         refuse_unusable(request)
+    refuse_undeliverable(context, request.webhook, owner)
     validation = _validation_row(context, request, owner)
     origin = (
         find_origin(context, request.init, owner) if isinstance(request.init, FitInit) else None

@@ -8,6 +8,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,6 +17,7 @@ _CHUNK_BYTES = 65_536
 _TAIL_BYTES = 16_384
 _TAIL_LINES = 20
 _LOOK_SECONDS = 0.05
+_ORPHAN_LOOK_SECONDS = 0.5
 
 # Loaded here, because between fork and exec a child must not load anything.
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -33,6 +35,20 @@ def die_with(parent_pid: int) -> None:
     if os.getppid() != parent_pid:
         # The parent died before the kernel was asked: no signal will ever come.
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def end_with(parent_pid: int) -> None:
+    """Have a thread kill the calling process (SIGKILL) soon after its parent has died.
+
+    The kernel's own signal would come as well when only the thread ends that started the process.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent_pid:
+            time.sleep(_ORPHAN_LOOK_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="orphan", daemon=True).start()
 
 
 class Child:

@@ -11,12 +11,17 @@ from service.settings import Settings
 
 FITS_CPU = "fits.cpu"
 FITS_SMALL = "fits.small"
+FITS_GPU = "fits.gpu"
 ERRANDS = "errands"
-# What a worker of long work takes, and what one that is always soon free again does.
+WEBHOOKS = "webhooks"
+# What a worker of long work takes, and what one that is always soon free again does. `fits.gpu` is
+# taken by one process a CUDA device.
 LONG_QUEUES = (FITS_CPU, FITS_SMALL)
-QUICK_QUEUES = (ERRANDS, FITS_SMALL)
+QUICK_QUEUES = (ERRANDS, FITS_SMALL, WEBHOOKS)
+_QUEUES = (FITS_CPU, FITS_SMALL, FITS_GPU, ERRANDS, WEBHOOKS)
 RUN_FITS = "thalweg.run_fits"
 RUN_ERRAND = "thalweg.run_errand"
+DELIVER = "thalweg.deliver"
 
 # What redis-py and kombu raise where the broker does not answer.
 BROKER_ERRORS = (redis.RedisError, kombu.exceptions.OperationalError)
@@ -25,7 +30,7 @@ WORKER_ALIVE_SECONDS = 15
 _WORKER_KEY = "thalweg:worker:"
 
 
-def connect_redis(settings: Settings, *, max_connections: int = 128) -> redis.Redis:
+def connect_redis(settings: Settings, *, max_connections: int = 256) -> redis.Redis:
     """A pool of connections to the redis in use; nothing is sent yet."""
     return redis.Redis.from_url(
         settings.redis_address,
@@ -46,8 +51,8 @@ def make_celery(settings: Settings) -> Celery:
         task_ignore_result=True,
         task_acks_late=False,
         task_default_queue=FITS_CPU,
-        task_queues=[kombu.Queue(name) for name in (FITS_CPU, FITS_SMALL, ERRANDS)],
-        task_routes={RUN_ERRAND: {"queue": ERRANDS}},
+        task_queues=[kombu.Queue(name) for name in _QUEUES],
+        task_routes={RUN_ERRAND: {"queue": ERRANDS}, DELIVER: {"queue": WEBHOOKS}},
         task_create_missing_queues=False,
         task_publish_retry=False,
         worker_prefetch_multiplier=1,
@@ -90,6 +95,11 @@ class WakeUps:
     def errand(self, request: dict[str, Any]) -> None:
         """Wake a worker for what a request waits for."""
         self._celery.send_task(RUN_ERRAND, kwargs=request, queue=ERRANDS)
+
+    def deliver(self) -> None:
+        """Wake a worker for the messages that are due, unless one has been sent for."""
+        if not self.undelivered(WEBHOOKS):
+            self._celery.send_task(DELIVER, queue=WEBHOOKS)
 
     def undelivered(self, queue: str) -> int:
         """Wake-ups of the queue that no worker has taken up yet."""

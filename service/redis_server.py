@@ -64,6 +64,8 @@ def server_command(binary: Path, settings: Settings) -> tuple[str, ...]:
         "appendfsync": "everysec",
         # The append-only file is all that is needed; snapshots would be written beside it.
         "save": "",
+        # Most streams hold one event, of a fit's end: redis would set 4 KiB aside for each.
+        "stream-node-max-bytes": "512",
         "daemonize": "no",
         "loglevel": "warning",
     }

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from service.checking import all_failed, not_evaluated
 from service.ids import rfc3339
 from service.resolution import n_training_rows, steps_an_epoch
 from service.schemas.fits import Validation
@@ -29,8 +30,28 @@ def fit_body(row: Mapping[str, Any]) -> dict[str, Any]:
         **{key: result.get(key) for key in _RESULT_KEYS},
         # The kinds alone: where they are is the edge's to say.
         "plots": result.get("plots", []),
+        "checks": checks_of(row),
         **_tail(row),
     }
+
+
+def checks_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the checks that came with the fit came to.
+
+    Before its end, and where it has no end of its own making, none of them is evaluated.
+    """
+    checks = row["spec"].get("checks", [])
+    result, error = row.get("result") or {}, row.get("error") or {}
+    if row["status"] == "cancelled":
+        return not_evaluated(checks, "the fit was cancelled")
+    if "checks" in result:
+        return list(result["checks"])
+    if row["status"] != "failed":
+        return not_evaluated(checks, f"the fit has not ended: it is {row['status']}")
+    reason = f"the fit failed: {error.get('message', 'for no known reason')}"
+    if error.get("category") == "user":
+        return all_failed(checks, reason)
+    return not_evaluated(checks, reason)
 
 
 def lr_range_test_body(row: Mapping[str, Any]) -> dict[str, Any]:

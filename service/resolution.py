@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from service.check_targets import target_places
+from service.devices import device_places
 from service.errors import InvalidInput, Place
 from service.origin import Origin, origin_places
 from service.pointers import pointer
@@ -44,13 +46,12 @@ def resolve(
     `origin` the fit that it starts from. Raises InvalidInput with a pointer to each thing to mend.
     """
     columns = {column["name"]: column for column in dataset["columns"]}
-    taken = {*request.targets, request.sample_weight}
-    features = request.features or [name for name in columns if name not in taken]
+    features = _features(request, dataset)
     places = [
         *_column_places(request, columns),
         *_length_places(request, dataset["n_rows"], settings),
         *_record_places(request),
-        *_device_places(request),
+        *device_places(request, settings),
     ]
     if not places and validation is not None:
         weight = [] if request.sample_weight is None else [request.sample_weight]
@@ -71,12 +72,26 @@ def resolve(
             *_model_places(request, expected, settings, origin),
             *_trajectory_places(request, expected, dataset["n_rows"]),
         ]
+    if not places:
+        spec = filled_in(request, dataset)
+        places = target_places(spec.get("checks", ()), spec, encoded.labels, list(expected))
     if places:
         raise InvalidInput(places[0].detail, places=places)
+    return spec
+
+
+def filled_in(request: FitRequest, dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec of a request that suits its dataset."""
     spec = request.model_copy(update={"loss": loss_of(request)}).model_dump(mode="json")
     spec["dataset"] = dataset["id"]
-    spec["features"] = features
+    spec["features"] = _features(request, dataset)
     return spec
+
+
+def _features(request: FitRequest, dataset: Mapping[str, Any]) -> list[str]:
+    taken = {*request.targets, request.sample_weight}
+    names = [column["name"] for column in dataset["columns"]]
+    return request.features or [name for name in names if name not in taken]
 
 
 def _column_places(request: FitRequest, columns: Columns) -> list[Place]:
@@ -234,13 +249,6 @@ def _record_places(request: FitRequest) -> list[Place]:
         return []
     detail = "the final weights alone leave no room for others; take one of the two back"
     return [Place("contradiction", detail, "/record/final_weights_only")]
-
-
-def _device_places(request: FitRequest) -> list[Place]:
-    if request.device != "cuda":
-        return []
-    detail = "no worker of this service computes on a CUDA device; ask for auto or cpu"
-    return [Place("no_such_device", detail, "/device")]
 
 
 def _trajectory_places(request: FitRequest, expected: Shapes, n_rows: int) -> list[Place]:

@@ -5,6 +5,7 @@ from typing import Any
 import structlog
 
 from service.context import Context
+from service.database import batches as batch_queries
 from service.database import datasets as dataset_queries
 from service.database import fits as fit_queries
 
@@ -14,7 +15,6 @@ log = structlog.get_logger(__name__)
 ERRANDS = "errands"
 
 _AT_ONCE = 100
-_SCRATCH_SECONDS = 24 * 3600.0
 
 
 def expiry(context: Context, created_at: float) -> float | None:
@@ -33,11 +33,12 @@ def forget_expired(context: Context, now: float) -> None:
     with context.database.write() as connection:
         datasets = dataset_queries.expire_datasets(connection, now=now, limit=_AT_ONCE)
         fits = fit_queries.expire_fits(connection, now=now, limit=_AT_ONCE)
+        batch_queries.expire_batches(connection, now=now)
     for storage_key in datasets:
         context.storage.delete(storage_key)
     for fit_id in fits:
         context.storage.delete_below(f"fits/{fit_id}")
-    context.storage.forget_scratch(now - _SCRATCH_SECONDS)
-    context.storage.forget_below(ERRANDS, now - _SCRATCH_SECONDS)
+    context.storage.forget_scratch(now)
+    context.storage.forget_below(ERRANDS, now - context.settings.orphan_seconds)
     if datasets or fits:
         log.info("expired", datasets=len(datasets), fits=len(fits))

@@ -1,14 +1,32 @@
 """The one reader of the environment."""
 
+import base64
 import hashlib
 import tempfile
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from limits import RateLimitItem, parse
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # Linux refuses a unix socket whose path is longer than 107 bytes.
 _LONGEST_SOCKET_PATH_BYTES = 100
+
+# The variable of Prometheus' client that says where all processes of a machine count.
+METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def parse_rate(rate: str) -> RateLimitItem:
+    """A rate like `50/second` or `100/5 minutes`; raises ValueError for anything else."""
+    return parse(rate)
+
+
+def _n_bytes(encoded: str) -> int:
+    """How many bytes the base64 text holds; 0 where it is none."""
+    try:
+        return len(base64.b64decode(encoded, validate=True))
+    except ValueError:
+        return 0
 
 
 class Settings(BaseSettings):
@@ -17,7 +35,7 @@ class Settings(BaseSettings):
     Sizes are in bytes, durations in seconds.
     """
 
-    model_config = SettingsConfigDict(env_prefix="THALWEG_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="THALWEG_", frozen=True, hide_input_in_errors=True)
 
     data_dir: Path = Field(
         default=Path("thalweg-data"),
@@ -45,6 +63,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Largest JSON body, for it is held in memory; past it 413.",
     )
+    max_batch_bytes: int = Field(
+        default=512 * 1024**2,
+        ge=1,
+        description="Most bytes that a batch's specs, tables and starting points come to; "
+        "past it 422.",
+    )
     max_inline_rows: int = Field(
         default=1_000_000,
         ge=1,
@@ -61,10 +85,35 @@ class Settings(BaseSettings):
         ge=1,
         description="Most fits that wait at once; past it 503 with `Retry-After`.",
     )
+    rate_limit: str | None = Field(
+        default=None,
+        description="Most requests of an owner, like `50/second`; past it 429; unset: no limit.",
+    )
+    max_owner_queued_fits: int | None = Field(
+        default=None, ge=1, description="Most fits of an owner that wait at once; past it 429."
+    )
+    max_owner_running_fits: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most fits of an owner that run at once; others wait their turn.",
+    )
+    max_owner_stored_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most bytes of an owner's datasets and artifacts; past it 429.",
+    )
+    max_rows: int | None = Field(
+        default=None, ge=1, description="Most rows of a dataset; past it 422."
+    )
     lease_seconds: float = Field(
         default=30,
         gt=0,
         description="How long a silent worker keeps its fit before it is taken back.",
+    )
+    checkpoint_seconds: float = Field(
+        default=5,
+        gt=0,
+        description="How often a running fit is written down, for another worker to go on from.",
     )
     max_attempts: int = Field(
         default=5,
@@ -75,10 +124,35 @@ class Settings(BaseSettings):
         default=None, gt=0, description="How long datasets and ended fits are kept; unset: always."
     )
     sweep_seconds: float = Field(
-        default=2, gt=0, description="How often lost wake-ups and expired leases are looked for."
+        default=1, gt=0, description="How often lost wake-ups and expired leases are looked for."
+    )
+    orphan_seconds: float = Field(
+        default=3600,
+        gt=0,
+        description="How old an object that no row names is when it is forgotten.",
     )
     inline_artifact_bytes: int = Field(
-        default=65_536, ge=0, description="Artifacts up to this size stay in the database row."
+        default=65_536,
+        ge=0,
+        description="Artifacts that compress to this size stay in the database row.",
+    )
+    worker_metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_535,
+        description="Where a worker of its own serves metrics; unset: nowhere.",
+    )
+    gpu: bool = Field(
+        default=False,
+        description="Whether a worker takes `fits.gpu`; without one `device: cuda` is refused.",
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None,
+        description="What messages to webhooks are signed with, `whsec_…`; unset: none are sent.",
+    )
+    webhook_allow_private: bool = Field(
+        default=False,
+        description="Whether webhooks may lie at loopback and private addresses.",
     )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
@@ -88,6 +162,24 @@ class Settings(BaseSettings):
         if url is not None and not url.startswith("file:///"):
             raise ValueError("must begin with file:///")
         return url
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _known_rate(cls, rate: str | None) -> str | None:
+        if rate is not None:
+            parse_rate(rate)
+        return rate
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _usable_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        # The numbers are those of Standard Webhooks.
+        prefix, encoded = "whsec_", "" if secret is None else secret.get_secret_value()
+        if secret is not None and not (
+            encoded.startswith(prefix) and 24 <= _n_bytes(encoded.removeprefix(prefix)) <= 64  # noqa: PLR2004
+        ):
+            raise ValueError("must be whsec_ and the base64 of 24 to 64 bytes")
+        return secret
 
     @property
     def redis_socket(self) -> Path:
@@ -105,9 +197,14 @@ class Settings(BaseSettings):
         return self.redis_url or f"unix://{self.redis_socket}"
 
     @property
+    def database_file(self) -> Path | None:
+        """The embedded database; None where another one is used."""
+        return self.data_dir.resolve() / "thalweg.db" if self.database_url is None else None
+
+    @property
     def database_address(self) -> str:
         """The database in use, as SQLAlchemy's `make_url` takes it."""
-        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'thalweg.db'}"
+        return self.database_url or f"sqlite:///{self.database_file}"
 
     @property
     def storage_root(self) -> Path:

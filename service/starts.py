@@ -1,5 +1,7 @@
 """Finding the fit that a new one starts from, and keeping a copy of what it gives."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from service.artifacts import load_artifact, store_artifact
@@ -40,8 +42,23 @@ def _load(context: Context, fit_id: str, name: str, pointer: str) -> bytes:
         raise InvalidInput(detail, places=[Place(f"no_{name}", detail, pointer)]) from None
 
 
-def store_origin(context: Context, origin: Origin, fit_id: str) -> list[dict[str, Any]]:
-    """Keep a copy for the new fit; the rows that name it, to be committed."""
+@contextmanager
+def stored_origins(
+    context: Context, origins: Mapping[str, Origin]
+) -> Iterator[list[dict[str, Any]]]:
+    """Keep a copy for each new fit, by its id; the rows that name them, to be committed.
+
+    Where the block raises, nothing of them stays.
+    """
+    try:
+        yield [row for fit_id in origins for row in _store(context, origins[fit_id], fit_id)]
+    except BaseException:
+        for fit_id in origins:
+            context.storage.delete_below(f"fits/{fit_id}")
+        raise
+
+
+def _store(context: Context, origin: Origin, fit_id: str) -> list[dict[str, Any]]:
     kept = ((START, origin.weights), (START_STATE, origin.state))
     return [
         store_artifact(context, fit_id, 0, name, content)

@@ -1,6 +1,7 @@
 """The object store: bytes under keys, written whole or not at all."""
 
 import contextlib
+import fcntl
 import os
 import secrets
 import shutil
@@ -12,6 +13,10 @@ from typing import Protocol
 from service.errors import Unavailable
 
 _SCRATCH = ".scratch"
+# A directory is locked at once by whoever makes it.
+_UNLOCKED_SECONDS = 10.0
+# Some disks know no locks.
+_LONGEST_USE_SECONDS = 24 * 3600.0
 
 
 class MissingObject(KeyError):
@@ -46,11 +51,17 @@ class ObjectStore(Protocol):
     def delete_below(self, prefix: str) -> None:
         """Forget every object whose key begins with `prefix` and `/`."""
 
-    def forget_scratch(self, before: float) -> None:
-        """Remove what processes that were killed left in scratch; `before` is in epoch seconds."""
+    def names_below(self, prefix: str) -> list[str]:
+        """What comes in keys after `prefix` and `/`, up to the next `/`: each once, unordered."""
+
+    def forget_scratch(self, now: float) -> None:
+        """Remove what processes that were killed left in scratch; `now` is in epoch seconds."""
 
     def forget_below(self, prefix: str, before: float) -> None:
         """Forget what lies below the prefix since then, a directory at once."""
+
+    def keys_below(self, prefix: str, before: float) -> Iterator[str]:
+        """The keys that begin with `prefix` and `/` of objects written before that."""
 
     def check(self) -> None:
         """Raise Unavailable where nothing can be written."""
@@ -102,12 +113,15 @@ class LocalStore:
             directory.mkdir()
         except FileNotFoundError:
             directory.mkdir(parents=True)
+        lock = _lock(directory)
         try:
             yield directory
         finally:
             for file in directory.iterdir():
                 file.unlink()
             directory.rmdir()
+            if lock is not None:
+                os.close(lock)
 
     def delete(self, key: str) -> None:
         """Forget the object; nothing happens where there is none."""
@@ -118,9 +132,23 @@ class LocalStore:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self._place(prefix))
 
-    def forget_scratch(self, before: float) -> None:
-        """Remove what processes that were killed left in scratch; `before` is in epoch seconds."""
-        self.forget_below(_SCRATCH, before)
+    def names_below(self, prefix: str) -> list[str]:
+        """What comes in keys after `prefix` and `/`, up to the next `/`: each once, unordered."""
+        try:
+            return os.listdir(self._place(prefix))
+        except FileNotFoundError:
+            return []
+
+    def forget_scratch(self, now: float) -> None:
+        """Remove what processes that were killed left in scratch; `now` is in epoch seconds."""
+        for directory in self._place(_SCRATCH).glob("*"):
+            # It may be gone by now: its process ends, or another one sweeps as well.
+            with contextlib.suppress(FileNotFoundError):
+                age_seconds = now - directory.stat().st_mtime
+                if age_seconds > _LONGEST_USE_SECONDS:
+                    shutil.rmtree(directory)
+                elif age_seconds > _UNLOCKED_SECONDS:
+                    _remove_unless_locked(directory)
 
     def forget_below(self, prefix: str, before: float) -> None:
         """Forget what lies below the prefix since then, a directory at once."""
@@ -129,6 +157,16 @@ class LocalStore:
             with contextlib.suppress(FileNotFoundError):
                 if directory.stat().st_mtime < before:
                     shutil.rmtree(directory)
+
+    def keys_below(self, prefix: str, before: float) -> Iterator[str]:
+        """The keys that begin with `prefix` and `/` of objects written before that."""
+        for above, _, names in os.walk(self._place(prefix)):
+            for name in names:
+                path = Path(above, name)
+                # Another sweeper may have been faster.
+                with contextlib.suppress(FileNotFoundError):
+                    if path.stat().st_mtime < before:
+                        yield str(path.relative_to(self._root))
 
     def check(self) -> None:
         """Raise Unavailable where nothing can be written."""
@@ -151,4 +189,25 @@ def _sync(path: Path) -> None:
     try:
         os.fsync(descriptor)
     finally:
+        os.close(descriptor)
+
+
+def _lock(directory: Path) -> int | None:
+    """A descriptor that holds the directory locked until it is closed, or its process dies.
+
+    None where another one holds it, or the disk knows no locks.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _remove_unless_locked(directory: Path) -> None:
+    descriptor = _lock(directory)
+    if descriptor is not None:
+        shutil.rmtree(directory)
         os.close(descriptor)

@@ -10,15 +10,15 @@ from service.database import datasets as dataset_queries
 from service.database import fits as queries
 from service.datasets import add
 from service.digests import spec_digest
-from service.errors import Gone, Place, QueueFull
+from service.errors import Gone, InvalidInput, Place, QueueFull, QuotaExceeded
+from service.idempotency import Ticket, redeem
 from service.ids import new_id
-from service.preparation import Prepared, prepared
+from service.limits import hold_bounded
+from service.preparation import PRIORITIES, Prepared, prepared
 from service.schemas.fits import FitRequest
 from service.schemas.lr_range import LrRangeRequest
-from service.starts import store_origin
+from service.starts import stored_origins
 from service.waking import wake
-
-_PRIORITIES = {"low": -1, "normal": 0, "high": 1}
 
 
 def submit(
@@ -27,34 +27,45 @@ def submit(
     *,
     owner: str,
     traceparent: str | None = None,
+    ticket: Ticket | None = None,
 ) -> dict[str, Any]:
     """Queue the fit, then wake a worker; the fit as clients see it.
 
-    With `reuse` an earlier fit of the same spec on the same numbers, if there is one. Raises
-    InvalidInput; NotFound or Gone for what the request names; QueueFull.
+    With `reuse` an earlier fit of the same spec on the same numbers, if there is one. A ticket is
+    redeemed by it. Raises InvalidInput; NotFound or Gone for what the request names; QueueFull;
+    KeyInFlight.
     """
     with prepared(context, request, owner) as ready:
-        row = _queue(context, ready, traceparent)
+        row = _queue(context, ready, traceparent, ticket)
     if row["status"] == "queued":
         wake(context, [row["queue"]])
     return ready.kind.body(row)
 
 
-def _queue(context: Context, ready: Prepared, traceparent: str | None) -> Mapping[str, Any]:
+def _queue(
+    context: Context, ready: Prepared, traceparent: str | None, ticket: Ticket | None
+) -> Mapping[str, Any]:
     """The new fit's row with its dataset's facts, or that of an earlier one to be reused."""
     row = _row(ready, traceparent)
     known = _known(context, ready, row)
     if known is not None:
-        return known
-    artifacts = [] if ready.origin is None else store_origin(context, ready.origin, row["id"])
-    if ready.new is not None:
-        add(
-            context, ready.new, also=lambda connection: _insert(context, connection, row, artifacts)
-        )
-    else:
         with context.database.write() as connection:
-            _hold(connection, row["dataset_id"], "/dataset")
+            redeem(connection, ticket, known["id"])
+        return known
+    origins = {} if ready.origin is None else {row["id"]: ready.origin}
+    with stored_origins(context, origins) as artifacts:
+
+        def insert(connection: Connection) -> None:
             _insert(context, connection, row, artifacts)
+            redeem(connection, ticket, row["id"])
+
+        if ready.new is not None:
+            add(context, ready.new, also=insert)
+        else:
+            with context.database.write() as connection:
+                hold_bounded(context.settings, connection, row["owner"])
+                _hold(connection, row["dataset_id"], "/dataset")
+                insert(connection)
     return {**row, "digest": ready.dataset["digest"], "n_rows": ready.dataset["n_rows"]}
 
 
@@ -72,7 +83,7 @@ def _row(ready: Prepared, traceparent: str | None) -> dict[str, Any]:
         "created_at": now,
         "expires_at": None,
         "queue": ready.queue,
-        "priority": _PRIORITIES[ready.request.priority],
+        "priority": PRIORITIES[ready.request.priority],
         "estimated_seconds": ready.estimate["seconds"],
         "attempt": 1,
         "fence": 0,
@@ -105,14 +116,38 @@ def _hold(connection: Connection, dataset_id: str, pointer: str) -> None:
         raise Gone(detail, places=[Place("gone", detail, pointer)])
 
 
+def refuse_full(context: Context, connection: Connection, owner: str, n_new: int = 1) -> None:
+    """Raise QueueFull where so many fits have no room, and QuotaExceeded where the owner has.
+
+    Raises InvalidInput where there would be none in an empty queue either.
+    """
+    settings = context.settings
+    _refuse_for_good("max_queued_fits", settings.max_queued_fits, n_new)
+    _refuse_for_good("max_owner_queued_fits", settings.max_owner_queued_fits, n_new)
+    if queries.count_queued(connection) + n_new > settings.max_queued_fits:
+        raise QueueFull("too many fits wait already; try again later")
+    most = settings.max_owner_queued_fits
+    if most is None:
+        return
+    queued = queries.count_queued(connection, owner)
+    if queued + n_new > most:
+        raise QuotaExceeded(f"{queued} fits of yours wait already, and {most} is the limit")
+
+
+def _refuse_for_good(name: str, most: int | None, n_new: int) -> None:
+    # One fit alone is never too many: a queue that takes none at all is closed for now.
+    if most is not None and n_new > max(most, 1):
+        detail = f"{n_new} fits in one call are past the limit of {most} that may wait ({name})"
+        raise InvalidInput(detail, places=[Place("too_many_fits", detail)])
+
+
 def _insert(
     context: Context,
     connection: Connection,
     row: Mapping[str, Any],
     artifacts: list[dict[str, Any]],
 ) -> None:
-    if queries.count_queued(connection) >= context.settings.max_queued_fits:
-        raise QueueFull("too many fits wait already; try again later")
+    refuse_full(context, connection, row["owner"])
     if row["validation_dataset_id"] is not None:
         _hold(connection, row["validation_dataset_id"], "/validation/dataset")
     queries.insert_fits(connection, [row])

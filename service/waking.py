@@ -1,12 +1,15 @@
 """Telling others about fits: workers that some wait, and waiters that one has ended."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import structlog
 
 from service.context import Context
 from service.database import life
+from service.metrics import count_end
 from service.queue import BROKER_ERRORS
+from service.webhooks import Ended
 
 log = structlog.get_logger(__name__)
 
@@ -22,16 +25,37 @@ def wake(context: Context, queues: Iterable[str]) -> None:
                 life.mark_woken(connection, queue, None)
 
 
-def announce_ends(context: Context, ends: Sequence[tuple[str, str, str]]) -> None:
-    """Tell whoever waits: (id, status, stop_reason) each.
-
-    Where that fails they find the end in the database.
-    """
-    told = [
-        (fit_id, "end", {"status": status, "stop_reason": stop_reason})
-        for fit_id, status, stop_reason in ends
-    ]
+def tell_status(context: Context, changed: Mapping[str, str]) -> None:
+    """Tell whoever listens of statuses, by id, that no row will still show later."""
     try:
-        context.events.publish_all(told)
+        for fit_id, status in changed.items():
+            context.events.tell(fit_id, [("status", {"status": status, "stop_reason": None})])
+    except BROKER_ERRORS as error:
+        log.warning("event_failed", error=str(error), fits=len(changed))
+
+
+def announce_ends(
+    context: Context,
+    ends: Sequence[Ended],
+    batches: Iterable[str] = (),
+    results: Mapping[str, Mapping[str, Any] | None] | None = None,
+) -> None:
+    """Tell whoever waits of each job's end, and of the batches that are over; operators too.
+
+    A worker is sent for where messages are owed. Where that fails they find the end in the
+    database. `results` are by the ids of jobs that have one.
+    """
+    for one in ends:
+        count_end(one.kind, one.status, one.stop_reason, (results or {}).get(one.job_id))
+    calls: list[tuple[str, str, dict[str, str]]] = [
+        (one.job_id, "end", {"status": one.status, "stop_reason": one.stop_reason}) for one in ends
+    ]
+    calls += [(batch_id, "end", {}) for batch_id in batches]
+    if not calls:
+        return
+    try:
+        context.events.publish_all(calls)
+        if any(one.address is not None for one in ends):
+            context.queue.deliver()
     except BROKER_ERRORS as error:
         log.warning("event_failed", error=str(error), fits=len(ends))

@@ -1,6 +1,25 @@
-"""What all tests share: no property is timed, for machines are noisy."""
+"""What all tests share: no property is timed, for machines are noisy; some need a device."""
 
+import os
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("untimed", parent=settings(), deadline=None)
 settings.load_profile("untimed")
+
+_EXPECT_GPU = "THALWEG_EXPECT_GPU"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a CUDA device skip what needs one, unless THALWEG_EXPECT_GPU=1 says there is one."""
+    needy = [item for item in items if "gpu" in item.keywords]
+    if not needy or os.environ.get(_EXPECT_GPU) == "1":
+        return
+    # Not at the top: most tests have no need of it, and it takes seconds.
+    import torch  # noqa: PLC0415
+
+    if not torch.cuda.is_available():
+        reason = f"torch sees no CUDA device ({_EXPECT_GPU}=1 makes that a failure)"
+        for item in needy:
+            item.add_marker(pytest.mark.skip(reason=reason))

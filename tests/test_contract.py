@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import yaml
 from flask import Flask
@@ -15,7 +16,9 @@ from workers.plots import PLOTS
 
 ROOT = Path(__file__).parent.parent
 # Pages for people and the document itself.
-UNDOCUMENTED = {"/", "/docs", "/docs/<name>", "/openapi.json", "/openapi.yaml"}
+UNDOCUMENTED = {
+    "/", "/pages/<name>", "/docs", "/docs/<name>", "/openapi.json", "/openapi.yaml"
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +62,30 @@ def test_every_operation_has_an_id_of_its_own_and_its_bodies_an_example(
             # Nobody reads an example of bytes.
             assert "example" in content or "binary" in str(content["schema"])
         assert op["summary"]
+
+
+def test_every_answer_in_json_has_an_example_that_is_one(committed: dict[str, Any]) -> None:
+    for op in (op for path in committed["paths"].values() for op in path.values()):
+        for status, answer in op["responses"].items():
+            for media_type, content in answer.get("content", {}).items():
+                if status.startswith("2") and media_type.endswith("json"):
+                    name = content["schema"]["$ref"].rpartition("/")[2]
+                    assert content["examples"] == {
+                        "answer": {"$ref": f"#/components/examples/{name}"}
+                    }, op["operationId"]
+    for name, example in committed["components"]["examples"].items():
+        whole = {"$ref": f"#/components/schemas/{name}", "components": committed["components"]}
+        jsonschema_rs.Draft202012Validator(whole).validate(example["value"])
+
+
+def test_what_a_post_makes_is_linked_to_all_that_takes_its_id(committed: dict[str, Any]) -> None:
+    paths = committed["paths"]
+
+    links = paths["/v1/lr-range-tests"]["post"]["responses"]["202"]["links"]
+
+    assert links["cancelLrRangeTest"]["parameters"] == {"test_id": "$response.body#/id"}
+    assert {"getLrRangeTest", "deleteLrRangeTest"} < set(links)
+    assert "deleteBatch" in paths["/v1/batches"]["post"]["responses"]["202"]["links"]
 
 
 def test_the_service_names_the_plots_that_workers_draw(committed: dict[str, Any]) -> None:

@@ -6,12 +6,15 @@ torch. Its children, fresh interpreters, load the engine and its kernels before 
 
 import os
 import socket
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from celery import signals
 
 from service.context import Context, open_context
+from service.metrics import serve_metrics
+from service.processes import end_with
 from service.queue import announce_worker, connect_redis, make_celery
 from service.settings import Settings
 from service.telemetry import configure_logging
@@ -32,17 +35,21 @@ def _set_up_logging(**_: Any) -> None:
 def _serve(sender: Any, **_: Any) -> None:
     """In the main process: keep house until the worker stops."""
     context = open_context(settings)
-    keeper = Keeper(context, worker_name(os.getpid()))
+    keeper = Keeper(context, worker_name(os.getpid()), children=lambda: _children(sender))
     keeper.start()
+    stop_metrics = serve_metrics(settings.worker_metrics_port)
 
     @signals.worker_shutting_down.connect(weak=False)
     def _drain(**_: Any) -> None:
-        for pid in sender.pool.info["processes"]:
-            os.kill(pid, draining.DRAIN_SIGNAL)
+        for pid in _pids(sender):
+            # One that has just died is no reason to leave the others at work.
+            with suppress(ProcessLookupError):
+                os.kill(pid, draining.DRAIN_SIGNAL)
 
     @signals.worker_shutdown.connect(weak=False)
     def _stop(**_: Any) -> None:
         keeper.stop()
+        stop_metrics()
         context.close()
 
 
@@ -50,6 +57,10 @@ def _serve(sender: Any, **_: Any) -> None:
 def _prepare_child(**_: Any) -> None:
     """In a pool child: be ready to compute before the first message comes."""
     draining.listen()
+    end_with(os.getppid())
+    # While other processes compute, a thread that spins for the next part of a step keeps the one
+    # that it waits for from its core. libgomp reads this when torch is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # Not at the top: the main process must not load torch, nor wait for its kernels.
     from workers.runner import warm_up  # noqa: PLC0415
 
@@ -65,6 +76,23 @@ def child_context() -> Context:
     return open_context(settings)
 
 
-def worker_name(main_pid: int) -> str:
-    """The name under which the worker announces itself and holds leases."""
-    return f"{socket.gethostname()}-{main_pid}"
+@cache
+def child_courier() -> Any:
+    """The pool child's courier: a thread of it delivers beside other work."""
+    from workers.delivering import Courier  # noqa: PLC0415
+
+    return Courier(child_context())
+
+
+def _pids(sender: Any) -> list[int]:
+    """The processes of the worker's pool that are alive."""
+    return [*sender.pool.info["processes"]]
+
+
+def _children(sender: Any) -> list[str]:
+    return [worker_name(pid) for pid in _pids(sender)]
+
+
+def worker_name(pid: int) -> str:
+    """The name under which a worker's process announces itself, and a child of it holds leases."""
+    return f"{socket.gethostname()}-{pid}"

@@ -5,13 +5,21 @@ from typing import Any
 
 from service.lifecycle import Claim
 from workers.coefficients import named_coefficients, shown_weights
-from workers.engine import Result, ScaledRows, Specification, least_squares
+from workers.engine import (
+    Optimum,
+    Result,
+    RowSource,
+    ScaledRows,
+    Specification,
+    is_small,
+    optimum,
+)
 from workers.inputs import Loaded
 from workers.measuring import finite
 from workers.peak_memory import peak_bytes
 
 
-def diagnose(claim: Claim, loaded: Loaded, result: Result) -> dict[str, Any]:
+def diagnose(claim: Claim, spec: Specification, loaded: Loaded, result: Result) -> dict[str, Any]:
     """The contract's diagnostics but for the seconds; those of the closed form where there is one.
 
     A number that is infinite is None: the condition of a Hessian that is singular.
@@ -24,15 +32,16 @@ def diagnose(claim: Claim, loaded: Loaded, result: Result) -> dict[str, Any]:
         "strategy": result.strategy,
         "steps_per_second": result.n_steps / seconds if seconds > 0 else None,
         "peak_memory_bytes": peak_bytes(),
-        **_closed_form(claim, loaded, result),
+        **_closed_form(claim, spec, loaded, result),
     }
 
 
-def _closed_form(claim: Claim, loaded: Loaded, result: Result) -> dict[str, Any]:
-    rows, scaling = result.split.train, result.scaling
-    spec = Specification.from_mapping(claim.spec)
-    scaled = rows if scaling is None else ScaledRows(rows, scaling)
-    found = least_squares(spec, scaled, result.weights)
+def _closed_form(
+    claim: Claim, spec: Specification, loaded: Loaded, result: Result
+) -> dict[str, Any]:
+    scaling = result.scaling
+    best = _LATEST.of(spec, result)
+    found = None if best is None else best.beside(spec, result.weights)
     if found is None:
         return {}
     return {
@@ -47,6 +56,30 @@ def _closed_form(claim: Claim, loaded: Loaded, result: Result) -> dict[str, Any]
         "best_constant_lr": found.best_constant_lr,
         "steps_to_1e_6": None if spec.optimizer.climbs else found.steps_to_1e_6,
     }
+
+
+class _Latest:
+    """The optimum that was found last: fits that are claimed together often share their rows."""
+
+    def __init__(self) -> None:
+        self._rows: RowSource | None = None
+        self._asked: tuple[Any, ...] = ()
+        self._found: Optimum | None = None
+
+    def of(self, spec: Specification, result: Result) -> Optimum | None:
+        """That of the result's training rows."""
+        rows, scaling = result.split.train, result.scaling
+        if scaling is not None:
+            return optimum(spec, ScaledRows(rows, scaling), result.squares)
+        asked = (spec.model, spec.loss, spec.penalty)
+        if rows is not self._rows or asked != self._asked:
+            self._found = optimum(spec, rows, result.squares)
+            # Large ones are not held on to, and follow from what each fit has read of them.
+            self._rows, self._asked = rows if is_small(rows.shape) else None, asked
+        return self._found
+
+
+_LATEST = _Latest()
 
 
 def explain_divergence(

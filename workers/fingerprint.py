@@ -16,8 +16,7 @@ from workers.engine import LrRangeResult, Result, blas_kind
 def fingerprint(claim: Claim, result: Result | LrRangeResult) -> dict[str, Any]:
     """Two fits with the same fingerprint have the same bits."""
     return {
-        "versions": _versions(),
-        "device": _device(),
+        **machine(claim.spec),
         "dtype": claim.spec["dtype"],
         "threads": result.n_threads,
         "seeds": _seeds(claim.spec["seed"]),
@@ -29,6 +28,14 @@ def fingerprint(claim: Claim, result: Result | LrRangeResult) -> dict[str, Any]:
     }
 
 
+def machine(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a fingerprint is known before the fit: `versions`, and the kind of `device`."""
+    return {
+        "versions": _versions(),
+        "device": _cuda() if spec["device"] == "cuda" else _cpu(),
+    }
+
+
 @cache
 def _versions() -> dict[str, str]:
     names = ("thalweg", "torch", "numpy", "numba")
@@ -36,11 +43,20 @@ def _versions() -> dict[str, str]:
 
 
 @cache
-def _device() -> dict[str, str]:
+def _cpu() -> dict[str, str]:
     return {
         "kind": "cpu",
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "blas": blas_kind(),
+    }
+
+
+@cache
+def _cuda() -> dict[str, str]:
+    return {
+        "kind": "cuda",
+        "name": torch.cuda.get_device_name(),
+        "cuda": str(torch.version.cuda),
     }
 
 

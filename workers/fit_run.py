@@ -8,12 +8,15 @@ from service.context import Context
 from service.lifecycle import Claim
 from service.plots import plot_kinds
 from service.starts import START, START_STATE
+from workers.checking import checked
+from workers.checkpoints import StoredCheckpoints
 from workers.diagnosing import explain_divergence
 from workers.engine import Result, Snapshot, Specification, Start, fit, loss_over
 from workers.inputs import Loaded
 from workers.measuring import finite
 from workers.recording import describe_result, kept_arrays
 from workers.runs import Ending, Watch
+from workers.together import Computed
 
 
 @dataclass(frozen=True)
@@ -21,21 +24,29 @@ class FitRun:
     """A fit as far as it came."""
 
     claim: Claim
+    spec: Specification
     loaded: Loaded
     result: Result
 
     @classmethod
+    def done(cls, claim: Claim, computed: Computed) -> Self:
+        """One that has been computed before its turn."""
+        return cls(claim, computed.spec, computed.loaded, computed.result)
+
+    @classmethod
     def of(cls, context: Context, claim: Claim, loaded: Loaded, watch: Watch) -> Self:
         """Fit; raises SpecificationError where that cannot begin."""
+        spec = Specification.from_mapping(claim.spec)
         result = fit(
-            Specification.from_mapping(claim.spec),
+            spec,
             loaded.rows,
             held_out=loaded.held_out,
             start=_start(context, claim),
             on_progress=watch.show,
             should_stop=watch.should_stop,
+            checkpoints=StoredCheckpoints(context, claim, watch.heartbeat),
         )
-        return cls(claim, loaded, result)
+        return cls(claim, spec, loaded, result)
 
     @property
     def interrupted(self) -> bool:
@@ -51,15 +62,18 @@ class FitRun:
         """The end, where the fit does not go on elsewhere: an interrupted one was cancelled."""
         result = self._with_loss()
         spec, diverged = self.claim.spec, result.status == "diverged"
-        body = describe_result(self.claim, self.loaded, result)
+        body = describe_result(self.claim, self.spec, self.loaded, result)
         body["plots"] = plot_kinds(spec, body, self.claim.columns)
+        kept = kept_arrays(spec["record"], result)
+        if spec.get("checks"):
+            body["checks"] = checked(spec, self.loaded, result, body, kept)
         return Ending(
             status="cancelled" if self.interrupted else "failed" if diverged else "succeeded",
             stop_reason="cancelled" if self.interrupted else result.status,
             result=body,
             compute_seconds=result.compute_seconds,
             error=explain_divergence(spec, result, body["diagnostics"]) if diverged else None,
-            artifacts=kept_arrays(spec["record"], result),
+            artifacts=kept,
         )
 
     def _with_loss(self) -> Result:
@@ -67,9 +81,8 @@ class FitRun:
         if not self.interrupted:
             return self.result
         found = self.result
-        spec = Specification.from_mapping(self.claim.spec)
         rows = found.split.train
-        loss = loss_over(spec, found.weights, rows, found.scaling, ran=found.strategy)
+        loss = loss_over(self.spec, found.weights, rows, found.scaling, ran=found.strategy)
         return replace(found, final_loss=finite(loss))
 
 

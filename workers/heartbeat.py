@@ -8,7 +8,9 @@ from typing import Any, Self
 import structlog
 
 from service.context import Context
-from service.lifecycle import Claim, renew
+from service.events import Told
+from service.lifecycle import Claim, renew_all
+from workers.telling import Teller
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +32,7 @@ class Heartbeat:
         self._cancelled: set[str] = set()
         self._ended: set[str] = set()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._teller = Teller(context)
         self.progress: dict[str, Mapping[str, Any]] = {}
 
     def __enter__(self) -> Self:
@@ -43,6 +46,7 @@ class Heartbeat:
         trace: TracebackType | None,
     ) -> None:
         self._stopped.set()
+        self._teller.stop()
         self._thread.join()
 
     def lost(self, claim: Claim) -> bool:
@@ -53,25 +57,38 @@ class Heartbeat:
         """Whether the fit's client has asked for its end."""
         return claim.fit_id in self._cancelled
 
+    def tell(self, claim: Claim, told: Sequence[Told]) -> None:
+        """Tell whoever listens, while the claim is not lost."""
+        if claim.fit_id not in self._lost:
+            self._teller.tell(claim.fit_id, told)
+
+    def hush(self, claim: Claim) -> None:
+        """Tell nothing more of this one: its end is about to be written."""
+        self._teller.hush(claim.fit_id)
+
     def release(self, claim: Claim) -> None:
         """Renew this one no more: its end is written, or it is given back."""
         self._ended.add(claim.fit_id)
+        self._teller.hush(claim.fit_id)
 
     def _beat(self) -> None:
         every_seconds = min(_MOST_SECONDS, self._context.settings.lease_seconds / 3)
         while not self._stopped.wait(every_seconds):
-            for claim in self._claims:
-                if claim.fit_id not in self._ended | self._lost:
-                    self._renew(claim)
+            gone = self._ended | self._lost
+            held = [claim for claim in self._claims if claim.fit_id not in gone]
+            if held:
+                self._renew(held)
 
-    def _renew(self, claim: Claim) -> None:
+    def _renew(self, held: Sequence[Claim]) -> None:
+        shown = [(claim, self.progress.get(claim.fit_id)) for claim in held]
         try:
-            status = renew(self._context, claim, self.progress.get(claim.fit_id))
+            statuses = renew_all(self._context, shown)
         except Exception:
             # The edge of this thread: the next beat tries again while the lease lasts.
-            log.exception("heartbeat_failed", fit_id=claim.fit_id)
+            log.exception("heartbeat_failed", fits=[claim.fit_id for claim in held])
             return
-        if status is None and claim.fit_id not in self._ended:
-            self._lost.add(claim.fit_id)
-        elif status == "cancelling":
-            self._cancelled.add(claim.fit_id)
+        for claim, status in zip(held, statuses, strict=True):
+            if status is None and claim.fit_id not in self._ended:
+                self._lost.add(claim.fit_id)
+            elif status == "cancelling":
+                self._cancelled.add(claim.fit_id)

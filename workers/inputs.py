@@ -4,9 +4,11 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from types import TracebackType
+from typing import Any, Self, TypeAlias
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -145,18 +147,55 @@ class Loaded:
     held_out: Data | RowSource | None = None
 
 
-@contextmanager
-def opened_data(context: Context, claim: Claim) -> Iterator[Loaded]:
-    """The claim's rows: in memory, or read from the store where they are too many for that."""
-    with ExitStack() as stack:
-        columns = Columns.of(claim.spec, claim.columns)
-        table = _opened(context, columns, claim.storage_key, claim.n_rows, stack)
-        columns = columns.with_classes(table)
-        held_out = None
-        if claim.validation is not None:
-            key, n_rows = claim.validation.storage_key, claim.validation.n_rows
-            held_out = _rows(_opened(context, columns, key, n_rows, stack), columns)
-        yield Loaded(_rows(table, columns), columns.classes, held_out)
+class OpenedData:
+    """The rows of claims, one after the other: those that the last claim had are not read again."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._stack = ExitStack()
+        self._key: bytes | None = None
+        self._loaded: Loaded | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._forget()
+
+    def of(self, claim: Claim) -> Loaded:
+        """The claim's rows: in memory, or read from the store where they are too many for that."""
+        key = _rows_key(claim)
+        if self._loaded is None or key != self._key:
+            self._forget()
+            self._loaded, self._key = _load_rows(self._context, claim, self._stack), key
+        return self._loaded
+
+    def _forget(self) -> None:
+        self._loaded = None
+        self._stack.close()
+
+
+def _rows_key(claim: Claim) -> bytes:
+    """All that a claim's rows depend on."""
+    spec = claim.spec
+    names = ("features", "target", "sample_weight", "model", "loss", "validation")
+    return orjson.dumps([claim.storage_key, *(spec[name] for name in names)])
+
+
+def _load_rows(context: Context, claim: Claim, stack: ExitStack) -> Loaded:
+    columns = Columns.of(claim.spec, claim.columns)
+    table = _opened(context, columns, claim.storage_key, claim.n_rows, stack)
+    columns = columns.with_classes(table)
+    held_out = None
+    if claim.validation is not None:
+        key, n_rows = claim.validation.storage_key, claim.validation.n_rows
+        held_out = _rows(_opened(context, columns, key, n_rows, stack), columns)
+    return Loaded(_rows(table, columns), columns.classes, held_out)
 
 
 @contextmanager

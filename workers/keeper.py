@@ -2,23 +2,42 @@
 
 import threading
 import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import structlog
 
+from service.checkpoints import forget_checkpoints
 from service.context import Context
-from service.lifecycle import sweep
-from service.queue import keep_announced, retire_worker
+from service.idempotency import forget_old
+from service.lifecycle import note_lost, sweep
+from service.orphans import forget_orphans
+from service.queue import BROKER_ERRORS, keep_announced, retire_worker
 from service.retention import forget_expired
+from service.webhooks import send_due
+from workers.memory_kills import count_memory_kills
 
 log = structlog.get_logger(__name__)
 
 
 class Keeper:
-    """Sweeps, and keeps the worker announced, every `THALWEG_SWEEP_SECONDS`."""
+    """Sweeps, and keeps the worker announced, every `THALWEG_SWEEP_SECONDS`.
 
-    def __init__(self, context: Context, worker: str) -> None:
+    `children` gives the names under which this worker's children hold leases: what one held that is
+    gone need not wait until its lease is over.
+    """
+
+    def __init__(
+        self, context: Context, worker: str, children: Callable[[], Iterable[str]]
+    ) -> None:
         self._context = context
         self._worker = worker
+        self._children = children
+        self._known: set[str] = set()
+        # As counted in the round before the last one, and in the last one: the kernel counts a kill
+        # a little before the child is found to be gone.
+        self._memory_kills = (count_memory_kills(),) * 2
+        self._orphans_at = 0.0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._announced = False
@@ -31,7 +50,9 @@ class Keeper:
         """End after the sweep that is under way."""
         self._stopped.set()
         self._thread.join(timeout=10)
-        retire_worker(self._context.events.client, self._worker)
+        # Where redis is away, the announcement runs out.
+        with suppress(*BROKER_ERRORS):
+            retire_worker(self._context.events.client, self._worker)
 
     def _keep(self) -> None:
         while True:
@@ -45,8 +66,29 @@ class Keeper:
             self._announced = keep_announced(
                 self._context.events.client, self._worker, known=self._announced
             )
+            self._bury_children()
             sweep(self._context, time.time())
             forget_expired(self._context, time.time())
+            forget_checkpoints(self._context)
+            forget_old(self._context, time.time())
+            send_due(self._context, time.time())
+            self._forget_orphans()
         except Exception:
             # The edge of this thread: a database or a redis that is away must not end it.
             log.exception("sweep_failed")
+
+    def _bury_children(self) -> None:
+        there = set(self._children())
+        earlier, last = self._memory_kills
+        kills = count_memory_kills()
+        gone = self._known - there
+        if gone:
+            note_lost(self._context, sorted(gone), out_of_memory=kills > earlier)
+        # Only now: where that failed it is tried again.
+        self._known, self._memory_kills = there, (last, kills)
+
+    def _forget_orphans(self) -> None:
+        """Every object is looked at, so that this has a slower pace of its own."""
+        if time.monotonic() >= self._orphans_at:
+            forget_orphans(self._context, time.time())
+            self._orphans_at = time.monotonic() + self._context.settings.orphan_seconds

@@ -17,6 +17,7 @@ from workers.engine import (
     Scaling,
     Specification,
     Trajectory,
+    loss_over,
 )
 from workers.fingerprint import fingerprint
 from workers.inputs import Loaded
@@ -62,11 +63,12 @@ def trajectory_arrays(trajectory: Trajectory) -> Arrays:
     return {"step": trajectory.step, **trajectory.weights, **gradients}
 
 
-def describe_result(claim: Claim, loaded: Loaded, result: Result) -> dict[str, Any]:
+def describe_result(
+    claim: Claim, spec: Specification, loaded: Loaded, result: Result
+) -> dict[str, Any]:
     """What the fit's row keeps: weights, coefficients, losses, metrics, where they came from."""
     held_out = result.split.validation
     only_weights = claim.spec["record"]["final_weights_only"]
-    spec = Specification.from_mapping(claim.spec)
     measured = partial(measure, spec, result.weights, result.scaling, loaded.classes)
     return {
         "weights": shown_weights(result.weights),
@@ -76,15 +78,25 @@ def describe_result(claim: Claim, loaded: Loaded, result: Result) -> dict[str, A
         # Cancelled as it comes to its end, a fit is told as cancelled, but was not cut short.
         "ended_as": result.status,
         "final_loss": finite(result.final_loss),
+        **_validation_loss(claim, spec, result),
         "loss_history": None if only_weights else thin(result.history),
         "metrics": {
             "train": measured(result.split.train),
             "validation": None if held_out is None else measured(held_out),
         },
-        "diagnostics": diagnose(claim, loaded, result),
+        "diagnostics": diagnose(claim, spec, loaded, result),
         "fingerprint": fingerprint(claim, result),
         "progress": _last_progress(result),
     }
+
+
+def _validation_loss(claim: Claim, spec: Specification, result: Result) -> dict[str, float | None]:
+    """The loss over the held-out rows, where the best of a batch is chosen by it."""
+    held_out = result.split.validation
+    if claim.metric != "validation.loss" or held_out is None:
+        return {}
+    loss = loss_over(spec, result.weights, held_out, result.scaling, ran=result.strategy)
+    return {"validation_loss": finite(loss)}
 
 
 def thin(history: History) -> dict[str, Any]:

@@ -9,26 +9,32 @@ import numpy as np
 import structlog
 
 from service import lifecycle
-from service.artifacts import store_arrays
+from service.artifacts import forget_attempt, store_arrays
 from service.context import Context
+from service.database import DatabaseError
 from service.lifecycle import Claim, End
 from workers import engine
 from workers.draining import draining
 from workers.engine import SpecificationError
 from workers.fit_run import FitRun
 from workers.heartbeat import Heartbeat
-from workers.inputs import opened_data
+from workers.inputs import OpenedData
 from workers.lr_range_run import LrRangeRun
 from workers.metrics import RegressionMetrics
 from workers.peak_memory import forget_peak
 from workers.runs import Watch
+from workers.together import Computed, compute_together
 
 log = structlog.get_logger(__name__)
 
-# Waiters of short fits hear of them this soon.
+# Waiters of short fits hear of them this soon; hardly anybody waits for one of a batch.
 _HELD_BACK_SECONDS = 0.1
+_HELD_BACK_IN_A_BATCH_SECONDS = 0.5
 
 WORKER = f"{socket.gethostname()}-{os.getpid()}"
+
+# What says nothing about the fit: another attempt may go well.
+_FOR_NOW = (OSError, DatabaseError)
 
 Run = FitRun | LrRangeRun
 # One entry a kind of job.
@@ -49,8 +55,10 @@ def run_waiting(context: Context, queue: str) -> None:
     claims = lifecycle.claim_waiting(context, queue, WORKER)
     if not claims:
         return
-    with Heartbeat(context, claims) as heartbeat:
+    forget_peak()
+    with Heartbeat(context, claims) as heartbeat, OpenedData(context) as data:
         ends = _Ends(context, heartbeat)
+        done = compute_together(claims, data)
         for claim in claims:
             with structlog.contextvars.bound_contextvars(
                 fit_id=claim.fit_id,
@@ -58,7 +66,7 @@ def run_waiting(context: Context, queue: str) -> None:
                 attempt=claim.attempt,
                 traceparent=claim.traceparent,
             ):
-                end = _run(context, claim, heartbeat)
+                end = _run(context, claim, heartbeat, data, done.get(claim.fit_id))
             if end is not None:
                 ends.add(end)
         ends.write()
@@ -72,18 +80,25 @@ class _Ends:
         self._heartbeat = heartbeat
         self._waiting: list[End] = []
         self._since = time.monotonic()
+        # Whether what waits is more than members of batches.
+        self._alone = False
 
     def add(self, end: End) -> None:
         """Write the end soon."""
         self._waiting.append(end)
-        if time.monotonic() - self._since > _HELD_BACK_SECONDS:
+        self._alone = self._alone or end.claim.batch_id is None
+        most = _HELD_BACK_SECONDS if self._alone else _HELD_BACK_IN_A_BATCH_SECONDS
+        if time.monotonic() - self._since > most:
             self.write()
 
     def write(self) -> None:
         """Write what waits, and tell."""
         ends, self._waiting, self._since = self._waiting, [], time.monotonic()
+        self._alone = False
         if not ends:
             return
+        for end in ends:
+            self._heartbeat.hush(end.claim)
         for end, done in zip(ends, lifecycle.finish(self._context, ends), strict=True):
             self._heartbeat.release(end.claim)
             log.info(
@@ -93,36 +108,49 @@ class _Ends:
                 traceparent=end.claim.traceparent,
                 stop_reason=end.stop_reason,
             )
+            if not done:
+                forget_attempt(self._context, end.claim.fit_id, end.claim.fence)
 
 
-def _run(context: Context, claim: Claim, heartbeat: Heartbeat) -> End | None:
+def _run(
+    context: Context,
+    claim: Claim,
+    heartbeat: Heartbeat,
+    data: OpenedData,
+    done: Computed | None,
+) -> End | None:
     """The claim's end; None where it is lost, or goes on elsewhere."""
     try:
-        return _compute(context, claim, heartbeat)
+        if done is not None and not heartbeat.lost(claim):
+            return _end(context, claim, FitRun.done(claim, done), done.data_seconds)
+        return _compute(context, claim, heartbeat, data)
     except SpecificationError as error:
         return _failure(claim, "invalid_spec", "user", str(error))
-    except Exception:
+    except Exception as error:
         # The outermost edge: the fit must end, and the operator must see why.
         log.exception("fit_crashed")
+        if isinstance(error, _FOR_NOW) and claim.attempt < context.settings.max_attempts:
+            # Its lease runs out, which gives a full disk time to have room again.
+            heartbeat.release(claim)
+            return None
         return _failure(claim, "internal_error", "server", "the service failed; its log says why")
 
 
-def _compute(context: Context, claim: Claim, heartbeat: Heartbeat) -> End | None:
+def _compute(context: Context, claim: Claim, heartbeat: Heartbeat, data: OpenedData) -> End | None:
     began = time.perf_counter()
-    forget_peak()
-    with opened_data(context, claim) as loaded:
-        data_seconds = time.perf_counter() - began
-        run = RUNS[claim.kind].of(context, claim, loaded, Watch(heartbeat, claim))
-        if heartbeat.lost(claim):
-            log.warning("claim_lost")
-            return None
-        if run.interrupted and not heartbeat.cancelled(claim):
-            heartbeat.release(claim)
-            lifecycle.requeue(context, claim)
-            log.info("fit_requeued", step=run.n_steps)
-            return None
-        # The metrics of a large table take a while too.
-        return _end(context, claim, run, data_seconds)
+    loaded = data.of(claim)
+    data_seconds = time.perf_counter() - began
+    run = RUNS[claim.kind].of(context, claim, loaded, Watch(heartbeat, claim))
+    if heartbeat.lost(claim):
+        log.warning("claim_lost")
+        return None
+    if run.interrupted and not heartbeat.cancelled(claim):
+        heartbeat.release(claim)
+        lifecycle.requeue(context, claim)
+        log.info("fit_requeued", step=run.n_steps)
+        return None
+    # The metrics of a large table take a while too.
+    return _end(context, claim, run, data_seconds)
 
 
 def _end(context: Context, claim: Claim, run: Run, data_seconds: float) -> End:

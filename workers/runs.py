@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from service.events import Told
 from service.lifecycle import Claim, Outcome
 from workers.draining import draining
-from workers.engine import Progress
+from workers.engine import EpochLosses, Progress
 from workers.heartbeat import Heartbeat
+from workers.measuring import finite
 from workers.recording import Arrays, progress_of
+from workers.telling import Pace
 
 
 @dataclass(frozen=True)
@@ -28,16 +31,33 @@ class Watch:
     """The engine's view of the world: whether to stop, and where progress is shown."""
 
     def __init__(self, heartbeat: Heartbeat, claim: Claim) -> None:
-        self._heartbeat = heartbeat
+        self.heartbeat = heartbeat
         self._claim = claim
         self._began = time.monotonic()
+        self._pace = Pace()
+        self._told_epoch = -1
 
     def should_stop(self) -> bool:
         """Whether the job is to end here, or to go on elsewhere."""
-        heartbeat, claim = self._heartbeat, self._claim
+        heartbeat, claim = self.heartbeat, self._claim
         return heartbeat.lost(claim) or heartbeat.cancelled(claim) or draining()
 
     def show(self, progress: Progress) -> None:
-        """Let the next beat of the heart show the progress."""
-        shown = progress_of(progress, time.monotonic() - self._began)
-        self._heartbeat.progress[self._claim.fit_id] = shown
+        """Let the next beat of the heart show the progress, and tell whoever listens."""
+        elapsed_seconds = time.monotonic() - self._began
+        shown = progress_of(progress, elapsed_seconds)
+        self.heartbeat.progress[self._claim.fit_id] = shown
+        if self._pace.allows(elapsed_seconds):
+            epoch = self._epoch_over(progress.last_epoch)
+            self.heartbeat.tell(self._claim, [*epoch, ("progress", shown)])
+
+    def _epoch_over(self, last: EpochLosses | None) -> list[Told]:
+        """The event of the last epoch that is over, once an epoch."""
+        if last is None or last.epoch == self._told_epoch:
+            return []
+        self._told_epoch = last.epoch
+        losses = {
+            "train_loss": finite(last.train_loss),
+            "validation_loss": finite(last.validation_loss),
+        }
+        return [("epoch", {"epoch": last.epoch, **losses})]

@@ -6,8 +6,8 @@ too and must not load torch.
 
 from typing import Any
 
-from service.queue import RUN_ERRAND, RUN_FITS
-from workers.app import app, child_context
+from service.queue import DELIVER, RUN_ERRAND, RUN_FITS
+from workers.app import app, child_context, child_courier
 
 
 @app.task(name=RUN_FITS)
@@ -24,3 +24,9 @@ def run_errand(ticket: str, kind: str, arguments: dict[str, Any]) -> None:
     from workers.errands import run_errand as run  # noqa: PLC0415
 
     run(child_context(), ticket, kind, arguments)
+
+
+@app.task(name=DELIVER)
+def deliver() -> None:
+    """Have the messages delivered that are due; the task waits for no receiver."""
+    child_courier().wake()

@@ -9,12 +9,17 @@ from flask import Flask, Response, current_app, g, request
 from ulid import ULID
 
 from service.api import (
+    access,
     artifacts,
+    batches,
+    checks,
+    connections,
     datasets,
     documentation,
     fits,
     gradients,
     lr_range_tests,
+    metrics,
     operations,
     plots,
     predictions,
@@ -36,9 +41,12 @@ _PARTS = (
     artifacts,
     plots,
     predictions,
+    checks,
     gradients,
     lr_range_tests,
+    batches,
     operations,
+    metrics,
     documentation,
 )
 _SANE_REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}")
@@ -55,8 +63,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["thalweg"] = context
     atexit.register(context.close)
     app.before_request(_begin)
+    metrics.install(app)
+    access.install(app)
     app.before_request(_refuse_parameters)
     app.after_request(_end)
+    app.after_request(connections.announce_close)
     problems.install(app)
     for part in _PARTS:
         app.register_blueprint(part.blueprint)

@@ -12,6 +12,7 @@ import pyarrow.parquet
 import safetensors.numpy
 from flask import Blueprint, Response
 
+from service.api.examples import HISTORY_CSV
 from service.api.openapi import Content, Operation, operation
 from service.api.requests import context, owner
 from service.api.responses import artifact
@@ -135,7 +136,7 @@ def get_weights(fit_id: str, form: str) -> Response:
         answers={
             200: (
                 Content(model=History),
-                Content("text/csv"),
+                Content("text/csv", example=HISTORY_CSV),
                 Content("application/vnd.apache.parquet"),
             ),
             206: (),

@@ -1,5 +1,6 @@
 """A request's body: inflated, bounded, and never in memory unless it is small."""
 
+import hashlib
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -7,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+import orjson
 import pyarrow as pa
-from flask import request
+from flask import g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import ClientDisconnected
@@ -20,6 +22,7 @@ Fields = MultiDict[str, str]
 Files = MultiDict[str, FileStorage]
 
 MULTIPART = "multipart/form-data"
+IDEMPOTENCY_KEY = "Idempotency-Key"
 
 _CHUNK_BYTES = 1024**2
 _MOST_FIELD_BYTES = 64 * 1024
@@ -47,6 +50,9 @@ class Body:
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._n_bytes = 0
+        # A multipart body has another boundary each time: its part is told from others instead.
+        noted = IDEMPOTENCY_KEY in request.headers and request.mimetype != MULTIPART
+        self._digest = hashlib.sha256() if noted else None
         self._stream = _inflating(request.headers.get("Content-Encoding", "").strip().lower())
 
     def read(self, size: int = _CHUNK_BYTES) -> bytes:
@@ -58,11 +64,18 @@ class Body:
         self._n_bytes += len(chunk)
         if self._n_bytes > self._most_bytes:
             raise TooLarge(f"the body is past {self._most_bytes} bytes")
+        self._note(chunk)
         return chunk
 
     def read_all(self) -> bytes:
         """The whole body."""
         return b"".join(iter(self.read, b""))
+
+    def _note(self, chunk: bytes) -> None:
+        """Tell the body from others, for a request that may come again."""
+        if self._digest is not None:
+            self._digest.update(chunk)
+            g.body_digest = self._digest.hexdigest()
 
 
 class _Whole:
@@ -84,6 +97,23 @@ class _Whole:
                 raise Malformed(f"the body was cut off: {self._missing} bytes are missing")
         return chunk
 
+    def close(self) -> None:
+        """Arrow closes what it gives up inflating."""
+        self.closed = True
+
+
+class _Inflated:
+    """The body with its encoding undone; reading raises OSError where it is not what that says."""
+
+    def __init__(self, codec: str) -> None:
+        self._stream = pa.CompressedInputStream(pa.PythonFile(_Whole(), "r"), codec)
+
+    def read(self, size: int) -> bytes:
+        """At most so many bytes; none at the end."""
+        # Arrow's own `read` never gives back the bytes that it has set aside when it fails.
+        inflated: bytes = self._stream.read_buffer(size).to_pybytes()
+        return inflated
+
 
 def _inflating(encoding: str) -> Any:
     if encoding in _PLAIN:
@@ -92,7 +122,7 @@ def _inflating(encoding: str) -> Any:
         accepted = ", ".join(("identity", *_CODECS))
         detail = f"the Content-Encoding is {encoding!r}; accepted: {accepted}"
         raise UnsupportedMediaType(detail)
-    return pa.CompressedInputStream(pa.PythonFile(_Whole(), "r"), _CODECS[encoding])
+    return _Inflated(_CODECS[encoding])
 
 
 def receive(directory: Path, most_bytes: int, suffixes: Mapping[str, str]) -> Upload:
@@ -123,7 +153,19 @@ def _receive_part(body: Body, path: Path, suffixes: Mapping[str, str]) -> Upload
         detail = f"one part named 'file', with a file name, is needed; there are: {listed}"
         raise InvalidInput(detail, places=[Place("one_file", detail)])
     part = files["file"]
-    return Upload(path, _type_of_part(part.mimetype, part.filename or "", suffixes))
+    upload = Upload(path, _type_of_part(part.mimetype, part.filename or "", suffixes))
+    if IDEMPOTENCY_KEY in request.headers:
+        g.body_digest = _digest_of_part(part, upload)
+    return upload
+
+
+def _digest_of_part(part: FileStorage, upload: Upload) -> str:
+    """Tells the part from others, by its file's name, its type and its content."""
+    with upload.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    # A digest has one length, so that no name or type can be taken for a piece of it.
+    named = orjson.dumps([part.filename, upload.media_type])
+    return hashlib.sha256(digest.digest() + named).hexdigest()
 
 
 def _parse_form(body: Body, open_part: Callable[..., IO[bytes]]) -> tuple[Fields, Files]:

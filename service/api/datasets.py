@@ -1,21 +1,26 @@
 """`/v1/datasets`."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from flask import Blueprint, Response
 
 from service import datasets
 from service.api.examples import DATASET_COLUMNS
+from service.api.idempotency import once
 from service.api.links import dataset_url
 from service.api.lists import list_response
 from service.api.openapi import BINARY, Content, Operation, operation
 from service.api.queries import ListParameters, UploadParameters, list_query, parameters
 from service.api.requests import context, owner, preferred
 from service.api.responses import json_response, resource, streamed
-from service.api.uploads import JSON, SUFFIXES, UPLOADS, model_or_table
+from service.api.uploads import UPLOADS, model_or_table
 from service.datasets import About
+from service.idempotency import Ticket
+from service.media_types import JSON, MEDIA_TYPES
 from service.schemas.answers import Dataset, DatasetContent, DatasetList
 from service.schemas.datasets import DatasetRequest
+from service.tables.pieces import Piece
 from service.tables.writers import WRITERS
 
 blueprint = Blueprint("datasets", __name__, url_prefix="/v1/datasets")
@@ -32,23 +37,37 @@ blueprint = Blueprint("datasets", __name__, url_prefix="/v1/datasets")
         answers={201: (Content(model=Dataset),)},
         headers={201: ("Location",)},
         problems=(400, 413, 415, 422),
+        creates=True,
     )
 )
 def create_dataset() -> Response:
     """Keep a table."""
     asked = parameters(UploadParameters)
     with model_or_table(DatasetRequest, asked) as given:
-        if isinstance(given, DatasetRequest):
-            dataset = _create_inline(given, asked)
-        else:
-            about = About(owner(), asked.name)
-            dataset = datasets.create_dataset(context(), given, about, asked.missing)
+
+        def keep(ticket: Ticket | None) -> tuple[str, Response]:
+            dataset = _create(given, asked, ticket)
+            return dataset["id"], _created(dataset)
+
+        return once(keep, again=_created_before)
+
+
+def _create(
+    given: DatasetRequest | Iterator[Piece], asked: UploadParameters, ticket: Ticket | None
+) -> dict[str, Any]:
+    if not isinstance(given, DatasetRequest):
+        about = About(owner(), asked.name)
+        return datasets.create_dataset(context(), given, about, asked.missing, ticket)
+    named = given if given.name else given.model_copy(update={"name": asked.name})
+    return datasets.create_inline_dataset(context(), named, owner(), asked.missing, ticket)
+
+
+def _created(dataset: dict[str, Any]) -> Response:
     return json_response(dataset, 201, {"Location": dataset_url(dataset)})
 
 
-def _create_inline(given: DatasetRequest, asked: UploadParameters) -> dict[str, Any]:
-    named = given if given.name else given.model_copy(update={"name": asked.name})
-    return datasets.create_inline_dataset(context(), named, owner(), asked.missing)
+def _created_before(dataset_id: str) -> Response:
+    return _created(datasets.get_dataset(context(), dataset_id, owner()))
 
 
 @blueprint.get("")
@@ -107,7 +126,7 @@ def get_content(dataset_id: str) -> Response:
     dataset = datasets.find_row(context(), dataset_id, owner())
     media_type = preferred(*WRITERS)
     pieces = datasets.read_content(context(), dataset, media_type)
-    suffix = next(end for end, name in SUFFIXES.items() if name == media_type)
+    suffix = next(end for end, name in MEDIA_TYPES.items() if name == media_type)
     tag = f"{dataset['digest']}{suffix}"
     return streamed(pieces, media_type, f"{dataset_id}{suffix}", tag)
 

@@ -1,19 +1,24 @@
-"""`/openapi.yaml`, `/openapi.json` and `/docs`, all from this package: no CDN."""
+"""The pages `/` and `/docs`, `/openapi.yaml` and `/openapi.json`, all from here: no CDN."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import flask_swagger_ui
+import orjson
 import yaml
-from flask import Blueprint, Flask, Response, current_app, redirect, send_from_directory
-from werkzeug.wrappers import Response as AnyResponse
+from flask import Blueprint, Flask, Response, current_app, send_from_directory
 
 from service.api.openapi import document
-from service.api.responses import json_response
 
 blueprint = Blueprint("documentation", __name__)
 
+_DOCUMENTS = "thalweg_documents"
 _PAGES = Path(__file__).parent / "pages"
 _SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
+_FRONT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' blob:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
 _POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
 
@@ -25,13 +30,29 @@ def as_yaml(app: Flask) -> str:
 @blueprint.get("/openapi.yaml")
 def openapi_yaml() -> Response:
     """The document for people and generators."""
-    return Response(as_yaml(current_app), content_type="application/yaml")
+    return Response(_made_once("yaml", _yaml_bytes), content_type="application/yaml")
 
 
 @blueprint.get("/openapi.json")
 def openapi_json() -> Response:
     """The same as JSON."""
-    return json_response(document(current_app))
+    return Response(_made_once("json", _json_bytes), content_type="application/json")
+
+
+def _yaml_bytes(app: Flask) -> bytes:
+    return as_yaml(app).encode()
+
+
+def _json_bytes(app: Flask) -> bytes:
+    return orjson.dumps(document(app))
+
+
+def _made_once(form: str, make: Callable[[Flask], bytes]) -> bytes:
+    """The document in this form: writing it takes a tenth of a second, and it never changes."""
+    made: dict[str, bytes] = current_app.extensions.setdefault(_DOCUMENTS, {})
+    if form not in made:
+        made[form] = make(current_app)
+    return made[form]
 
 
 @blueprint.get("/docs")
@@ -50,6 +71,17 @@ def docs_file(name: str) -> Response:
 
 
 @blueprint.get("/")
-def front() -> AnyResponse:
-    """The documentation, until there is a page of fits."""
-    return redirect("docs")
+def front() -> Response:
+    """The page for people: the fits, or one that the address names behind `#`, live.
+
+    It is one of the API's clients: where keys are needed, it asks for one.
+    """
+    answer = send_from_directory(_PAGES, "front.html")
+    answer.headers["Content-Security-Policy"] = _FRONT_POLICY
+    return answer
+
+
+@blueprint.get("/pages/<name>")
+def front_file(name: str) -> Response:
+    """A script or style of the page."""
+    return send_from_directory(_PAGES, name)

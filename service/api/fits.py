@@ -2,6 +2,7 @@
 
 from flask import Blueprint, Response
 
+from service.api.awaited import events_operation
 from service.api.examples import FIT as EXAMPLE
 from service.api.jobs import Jobs
 from service.api.links import with_links
@@ -31,6 +32,7 @@ _FITS = Jobs(FIT, with_links)
         },
         problems=(400, 404, 410, 413, 415, 422, 503),
         prefers_wait=True,
+        creates=True,
     )
 )
 def create_fit() -> Response:
@@ -70,6 +72,13 @@ def list_fits() -> Response:
 def get_fit(fit_id: str) -> Response:
     """One fit."""
     return _FITS.shown(fit_id)
+
+
+@blueprint.get("/<fit_id>/events")
+@operation(events_operation("getFitEvents", "fits", "fit"))
+def get_fit_events(fit_id: str) -> Response:
+    """What happens to one fit."""
+    return _FITS.events(fit_id)
 
 
 @blueprint.post("/<fit_id>/cancel")

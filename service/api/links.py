@@ -37,7 +37,7 @@ def with_links(fit: dict[str, Any]) -> dict[str, Any]:
     return fit | {
         "plots": {kind: f"{url}/plots/{_file_name(kind)}" for kind in fit["plots"]},
         "artifacts": _artifacts(fit, url),
-        "urls": {"self": url, "cancel": f"{url}/cancel"},
+        "urls": _urls(url) | {"page": f"{base_url()}/#{fit['id']}"},
     }
 
 
@@ -46,8 +46,22 @@ def with_range_test_links(test: dict[str, Any]) -> dict[str, Any]:
     url = f"{base_url()}/v1/lr-range-tests/{test['id']}"
     return test | {
         "plots": {kind: f"{url}/plots/{kind}.png" for kind in range_plot_kinds(test)},
-        "urls": {"self": url, "cancel": f"{url}/cancel"},
+        "urls": _urls(url),
     }
+
+
+def with_batch_links(batch: dict[str, Any]) -> dict[str, Any]:
+    """The batch with the URLs of its fits, its results and itself."""
+    url = f"{base_url()}/v1/batches/{batch['id']}"
+    results = {form: f"{url}/results.{form}" for form in ("ndjson", "csv", "parquet")}
+    return batch | {
+        "results": results,
+        "urls": _urls(url) | {"fits": f"{url}/fits"},
+    }
+
+
+def _urls(url: str) -> dict[str, str]:
+    return {"self": url, "events": f"{url}/events", "cancel": f"{url}/cancel"}
 
 
 def _file_name(kind: str) -> str:

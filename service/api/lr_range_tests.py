@@ -2,6 +2,7 @@
 
 from flask import Blueprint, Response
 
+from service.api.awaited import events_operation
 from service.api.examples import LR_RANGE_TEST as EXAMPLE
 from service.api.jobs import Jobs
 from service.api.links import with_range_test_links
@@ -37,6 +38,7 @@ _TESTS = Jobs(LR_RANGE_TEST, with_range_test_links)
         },
         problems=(400, 404, 410, 413, 415, 422, 503),
         prefers_wait=True,
+        creates=True,
     )
 )
 def create_range_test() -> Response:
@@ -76,6 +78,13 @@ def list_range_tests() -> Response:
 def get_range_test(test_id: str) -> Response:
     """One range test."""
     return _TESTS.shown(test_id)
+
+
+@blueprint.get("/<test_id>/events")
+@operation(events_operation("getLrRangeTestEvents", _TAG, "learning-rate range test"))
+def get_range_test_events(test_id: str) -> Response:
+    """What happens to one range test."""
+    return _TESTS.events(test_id)
 
 
 @blueprint.post("/<test_id>/cancel")

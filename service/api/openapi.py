@@ -13,19 +13,26 @@ from flask import Flask
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service.api.bodies import IDEMPOTENCY_KEY
+from service.api.examples import ANSWERS
+from service.api.idempotency import REPLAYED
 from service.api.problems import MEDIA_TYPE
 from service.api.queries import NoParameters
+from service.api.streams import LAST_EVENT_ID
+from service.keys import Scope
 from service.schemas.answers import Problem
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 _REF = "#/components/schemas/{model}"
+_EXAMPLE_REF = "#/components/examples/{model}"
 _HEADERS = {
     "Location": "Where the new resource is.",
     "Retry-After": "Seconds after which to look again.",
     "Preference-Applied": "The preference that was followed.",
     "Link": "The next page (RFC 8288).",
     "ETag": "The state's tag, for If-None-Match.",
+    REPLAYED: "`true` where an earlier answer is given again.",
 }
 _STATUS = {
     200: "Done.",
@@ -35,6 +42,8 @@ _STATUS = {
     206: "The part that was asked for.",
     304: "The client has this state already.",
     400: "The body is not what its type says.",
+    401: "No key, or none that holds.",
+    403: "The key lacks a scope.",
     404: "No such thing.",
     406: "No acceptable form.",
     409: "Not in its present state.",
@@ -43,11 +52,23 @@ _STATUS = {
     415: "Not this content type.",
     416: "No such part.",
     422: "It means nothing here; `errors` says what to mend.",
+    429: "Too many requests, or too much of something; `Retry-After` says when to come again.",
     500: "The service failed.",
     503: "A part of the service does not answer.",
 }
 
 
+_TAGS = {
+    "artifacts": "What a fit has kept: weights, history, trajectory, pictures, a script.",
+    "batches": "Many fits in one call.",
+    "checks": "A fit's numbers beside what is expected.",
+    "datasets": "Tables.",
+    "fits": "Models fitted to tables.",
+    "gradients": "A loss and its gradient at given weights.",
+    "lr-range-tests": "Learning rates to begin with.",
+    "operations": "What operators watch.",
+    "predictions": "What a fitted model says of new rows, and how good that is.",
+}
 BINARY: Mapping[str, Any] = {"type": "string", "format": "binary"}
 FILE_PART: Mapping[str, Any] = {
     "type": "object",
@@ -80,6 +101,11 @@ class Operation:
     problems: tuple[int, ...] = ()
     headers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     prefers_wait: bool = False
+    creates: bool = False
+    # Read for what only reads, else write, unless told otherwise; nobody's key is asked if public.
+    scope: Scope | None = None
+    public: bool = False
+    resumes: bool = False
     path_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -108,6 +134,8 @@ def document(app: Flask) -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for path, method, described in found:
         paths.setdefault(path, {})[method] = _describe(path, described)
+    for path in paths:
+        _link(path, paths)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -117,10 +145,69 @@ def document(app: Flask) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": name} for name in sorted({op.tag for _, _, op in found})],
+        "tags": [
+            {"name": name, "description": _TAGS[name]}
+            for name in sorted({op.tag for *_, op in found})
+        ],
         "paths": dict(sorted(paths.items())),
-        "components": {"schemas": dict(sorted(definitions["$defs"].items()))},
+        # No key is asked for while none was ever made.
+        "security": [{"key": []}, {}],
+        "components": {
+            "schemas": {name: _polished(one) for name, one in sorted(definitions["$defs"].items())},
+            "examples": {name: {"value": value} for name, value in sorted(ANSWERS.items())},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
     }
+
+
+def _link(collection: str, paths: dict[str, Any]) -> None:
+    """Say of what is made by a POST to the collection which operations its id leads to."""
+    made = [
+        answer for s, answer in _answers_to_post(paths[collection]) if s in ("200", "201", "202")
+    ]
+    links = {
+        described["operationId"]: {
+            "operationId": described["operationId"],
+            "parameters": {name: "$response.body#/id"},
+        }
+        for path, methods in sorted(paths.items())
+        if (name := _id_parameter(collection, path))
+        for described in methods.values()
+    }
+    for answer in made if links else ():
+        answer["links"] = links
+
+
+def _answers_to_post(methods: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield from methods.get("post", {"responses": {}})["responses"].items()
+
+
+def _id_parameter(collection: str, path: str) -> str | None:
+    """The parameter that comes right after the collection in the path, if that is all of them."""
+    found = re.fullmatch(re.escape(collection) + r"/{(\w+)}[^{}]*", path)
+    return found and found.group(1)
+
+
+def _polished(schema: Any) -> Any:
+    """The schema as generators of clients can read it.
+
+    A kind that tells a union's members apart is always there, and has no default; nor has
+    anything whose default is an object.
+    """
+    if isinstance(schema, list):
+        return [_polished(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    polished = {key: _polished(part) for key, part in schema.items() if not _is_object(key, part)}
+    properties = polished.get("properties")
+    if isinstance(properties, dict) and "const" in properties.get("kind", {}):
+        properties["kind"].pop("default", None)
+        polished["required"] = sorted({*polished.get("required", ()), "kind"})
+    return polished
+
+
+def _is_object(key: str, value: Any) -> bool:
+    return key == "default" and isinstance(value, dict)
 
 
 def _operations(app: Flask) -> Iterator[tuple[str, str, Operation]]:
@@ -141,11 +228,14 @@ def _models(operations: Iterator[Operation]) -> list[type[BaseModel]]:
 
 
 def _describe(path: str, described: Operation) -> dict[str, Any]:
+    replayed = (REPLAYED,) if described.creates else ()
     answers = {
-        str(status): _answer(status, contents, described.headers.get(status, ()))
+        str(status): _answer(status, contents, (*described.headers.get(status, ()), *replayed))
         for status, contents in described.answers.items()
     }
-    for status in (*described.problems, 500):
+    in_flight = (409,) if described.creates else ()
+    guarded = () if described.public else (401, 403, 429)
+    for status in (*(described.problems or (422,)), *in_flight, *guarded, 500):
         answers[str(status)] = _answer(status, (Content(MEDIA_TYPE, Problem),), ())
     body = {"requestBody": {"required": True, "content": _contents(described.body)}}
     return {
@@ -153,9 +243,12 @@ def _describe(path: str, described: Operation) -> dict[str, Any]:
         "tags": [described.tag],
         "summary": described.summary,
         "parameters": [*_path_parameters(path, described), *_query_parameters(described.query)]
-        + ([_PREFER] if described.prefers_wait else []),
+        + ([_PREFER] if described.prefers_wait else [])
+        + ([_IDEMPOTENCY_KEY] if described.creates else [])
+        + ([_LAST_EVENT_ID] if described.resumes else []),
         **(body if described.body else {}),
         "responses": dict(sorted(answers.items())),
+        **({"security": []} if described.public else {}),
     }
 
 
@@ -165,6 +258,27 @@ _PREFER = {
     "description": "`wait=N` holds the answer until the end, N seconds at most.",
     "schema": {"type": "string"},
     "example": "wait=10",
+}
+
+
+_IDEMPOTENCY_KEY = {
+    "name": IDEMPOTENCY_KEY,
+    "in": "header",
+    "description": (
+        "A request that comes again with the same key, within a day, makes nothing new: "
+        "it gets its first answer, and `Idempotent-Replayed: true`."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": 257},
+    "example": "b2a6e0f4-6f7e-4f0c-9a5f-3f2f1f6f7c11",
+}
+
+
+_LAST_EVENT_ID = {
+    "name": LAST_EVENT_ID,
+    "in": "header",
+    "description": "Only the events after the one of this id.",
+    "schema": {"type": "string", "pattern": "^[0-9]{1,16}$"},
+    "example": "0",
 }
 
 
@@ -181,10 +295,13 @@ def _contents(contents: tuple[Content, ...]) -> dict[str, Any]:
 
 
 def _content(content: Content) -> dict[str, Any]:
-    schema = content.schema or {"type": "string"}
-    if content.model:
-        schema = {"$ref": _REF.format(model=content.model.__name__)}
+    schema: Mapping[str, Any] = content.schema or {"type": "string"}
     example = {} if content.example is None else {"example": content.example}
+    if content.model:
+        name = content.model.__name__
+        schema = {"$ref": _REF.format(model=name)}
+        if name in ANSWERS:
+            example = {"examples": {"answer": {"$ref": _EXAMPLE_REF.format(model=name)}}}
     return {"schema": dict(schema), **example}
 
 

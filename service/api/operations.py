@@ -7,7 +7,7 @@ from flask import Blueprint, Response
 from redis import RedisError
 
 from service.api.openapi import Content, Operation, operation
-from service.api.requests import context
+from service.api.requests import opened_context as context
 from service.api.responses import json_response
 from service.database import DatabaseError
 from service.errors import Unavailable
@@ -22,7 +22,13 @@ _MISSING = (RedisError, DatabaseError, Unavailable)
 
 @blueprint.get("/livez")
 @operation(
-    Operation("live", "operations", "Whether the API runs", answers={200: (Content(model=Health),)})
+    Operation(
+        "live",
+        "operations",
+        "Whether the API runs",
+        answers={200: (Content(model=Health),)},
+        public=True,
+    )
 )
 def live() -> Response:
     """Always, when it answers at all."""
@@ -36,6 +42,7 @@ def live() -> Response:
         "operations",
         "Whether every part that a fit needs is there, by name",
         answers={200: (Content(model=Readiness),), 503: (Content(model=Readiness),)},
+        public=True,
     )
 )
 def ready() -> Response:

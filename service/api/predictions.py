@@ -10,7 +10,8 @@ from service.api.openapi import BINARY, Content, Operation, operation
 from service.api.queries import ReadParameters, parameters
 from service.api.requests import context, json_body, owner, preferred
 from service.api.responses import json_response, one_of_several
-from service.api.uploads import JSON, UPLOADS, model_or_table
+from service.api.uploads import UPLOADS, model_or_table
+from service.media_types import JSON
 from service.passing_tables import PassingTable, passing_upload
 from service.predictions import PREDICTION_TYPES
 from service.schemas.answers import Evaluation, Predictions

@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem+json; the one place that knows status numbers."""
 
+import errno
 from typing import Any
 
 import orjson
@@ -14,8 +15,6 @@ from service.errors import Place, ThalwegError
 log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_SECONDS = 5
-
 # The most special class of an error's ancestors decides.
 STATUS: dict[type[ThalwegError], int] = {
     errors.InvalidInput: 422,
@@ -23,6 +22,9 @@ STATUS: dict[type[ThalwegError], int] = {
     errors.UnsupportedMediaType: 415,
     errors.TooLarge: 413,
     errors.NotAcceptable: 406,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.RateLimited: 429,
     errors.NotFound: 404,
     errors.Gone: 410,
     errors.Conflict: 409,
@@ -42,6 +44,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(ThalwegError, _of_ours)
     app.register_error_handler(HTTPException, _of_http)
     app.register_error_handler(DatabaseError, _of_the_database)
+    app.register_error_handler(OSError, _of_the_disk)
     app.register_error_handler(Exception, _of_a_crash)
 
 
@@ -50,8 +53,10 @@ def _of_ours(error: ThalwegError) -> Response:
     if status >= 500:  # noqa: PLR2004
         log.warning("refused", code=error.code, detail=error.detail)
     answer = _problem(status, error.code, error.title, error.detail, error.places)
-    if status == status_of(errors.Unavailable):
-        answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if isinstance(error, errors.Unauthorized):
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    if error.retry_after_seconds is not None:
+        answer.headers["Retry-After"] = str(error.retry_after_seconds)
     return answer
 
 
@@ -72,6 +77,14 @@ def _of_the_database(error: DatabaseError) -> Response:
     """The log has the reason; the client may come again."""
     log.error("database_failed", exc_info=error)
     return _of_ours(errors.Unavailable("the database does not answer"))
+
+
+def _of_the_disk(error: OSError) -> Response:
+    """A full disk is mended by others, and soon; everything else is a crash."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return _of_a_crash(error)
+    log.error("disk_full", exc_info=error)
+    return _of_ours(errors.Unavailable("there is no room to store this"))
 
 
 def _of_a_crash(error: Exception) -> Response:

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, W
 
 from service.api.requests import query_arguments
 from service.api.validation import parse_mapping
+from service.schemas.batches import Metric, Mode, Select
 from service.schemas.common import KEY_PATTERN, FitStatus, Name, Schema
 from service.schemas.lists import ListQuery
 
@@ -83,13 +84,35 @@ class ListParameters(Schema):
     )
 
 
-class FitListParameters(ListParameters):
-    """A page of fits, or of other jobs with their life; or some of them by id."""
+class FitPageParameters(ListParameters):
+    """A page of fits."""
 
     status: FitStatus | None = Field(default=None, description="Only what is in this state.")
+
+
+class FitListParameters(FitPageParameters):
+    """A page of fits, or of other jobs with their life; or some of them by id."""
+
     ids: str | None = Field(
         default=None, description="Up to 200 ids, comma-separated; the answer keeps their order."
     )
+
+
+class BatchParameters(Schema):
+    """What lines of NDJSON leave no room for."""
+
+    name: Name | None = Field(default=None, description="The batch's name.")
+    metric: Metric = Field(
+        default="final_loss", description="Which metric names the best fit, as in `select`."
+    )
+    mode: Mode | None = Field(
+        default=None, description="Whether its least or its largest number does."
+    )
+
+    @property
+    def select(self) -> Select:
+        """Both, as a body has them."""
+        return Select(metric=self.metric, mode=self.mode)
 
 
 Parameters = TypeVar("Parameters", bound=Schema)
@@ -113,7 +136,7 @@ def list_query(asked: ListParameters) -> ListQuery:
     return ListQuery(
         limit=asked.limit,
         after=asked.after,
-        status=asked.status if isinstance(asked, FitListParameters) else None,
+        status=asked.status if isinstance(asked, FitPageParameters) else None,
         tag=asked.tag,
         metadata=asked.metadata,
         created_after=asked.created_after.timestamp() if asked.created_after else None,

@@ -1,30 +1,61 @@
 """What a view reads of its request."""
 
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from flask import Request, current_app, request
+from flask import Request, current_app, g, request
 from pydantic import BaseModel
 
 from service.api.bodies import Body
 from service.api.validation import parse_json
 from service.context import Context
-from service.errors import InvalidInput, NotAcceptable, Place, UnsupportedMediaType
+from service.errors import InvalidInput, NotAcceptable, Place, Unauthorized, UnsupportedMediaType
+from service.keys import Principal
 
 Model = TypeVar("Model", bound=BaseModel)
 
-# Whose everything is while no key is configured.
-OPEN_OWNER = "open"
 
-
-def context() -> Context:
+def opened_context() -> Context:
     """The parts of the service that this app works with."""
     opened: Context = current_app.extensions["thalweg"]
     return opened
 
 
+@dataclass(frozen=True)
+class _Admitted:
+    principal: Principal
+    context: Context
+
+
+def admit(principal: Principal) -> Context:
+    """Note who asks; the parts of the service, bounded by what their key may have."""
+    opened = opened_context()
+    settings = principal.limits.applied_to(opened.settings)
+    bounded = opened if settings is opened.settings else replace(opened, settings=settings)
+    g.admitted = _Admitted(principal, bounded)
+    return bounded
+
+
+def context() -> Context:
+    """The parts of the service, bounded by what the request's key may have."""
+    return _admitted().context
+
+
+def principal() -> Principal:
+    """Who asks, and what they may do; raises Unauthorized where nobody was admitted."""
+    return _admitted().principal
+
+
 def owner() -> str:
     """Who asks."""
-    return OPEN_OWNER
+    return principal().owner
+
+
+def _admitted() -> _Admitted:
+    found: _Admitted | None = g.get("admitted")
+    if found is None:
+        raise Unauthorized("a key is needed: Authorization: Bearer <key>")
+    return found
 
 
 def refuse_other_types(*accepted: str) -> None:

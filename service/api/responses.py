@@ -45,6 +45,15 @@ def streamed(pieces: Iterator[bytes], media_type: str, file_name: str, tag: str)
     return answer
 
 
+def download(pieces: Iterator[bytes], media_type: str, file_name: str) -> Response:
+    """Bytes that may be others at another time, sent as they are made."""
+    first = next(pieces, b"")
+    answer = Response(_resume(first, pieces), content_type=media_type)
+    answer.headers["Cache-Control"] = "private, no-cache"
+    answer.headers["Content-Disposition"] = f'attachment; filename="{file_name}"'
+    return answer
+
+
 def one_of_several(pieces: Iterator[bytes], media_type: str) -> Response:
     """Bytes that are sent as they are made; the form is the one that `Accept` named."""
     # The first piece is made here, so that what fails at once has an answer of its own.

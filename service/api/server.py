@@ -4,19 +4,27 @@ Gunicorn reads the names below; its command line comes before them.
 """
 
 import os
+import shutil
 import signal
+import sys
+import tempfile
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from service import keys, listener
+from service.api import connections, memory
+from service.api.streams import MOST_STREAMS
 from service.api.waiting import begin_drain
 from service.processes import die_with
+from service.settings import METRICS_DIRECTORY, Settings
 
 bind = "127.0.0.1:8000"
 workers = 2
-# Waits and event streams hold a thread each, and do next to nothing on it.
+# Waits and event streams hold a thread each, and do next to nothing on it. However many streams are
+# open, as many threads are left for everything else; a thread is made when it is first needed.
 worker_class = "gthread"
-threads = 32
+threads = 32 + MOST_STREAMS
 
 # A worker is alive while its main thread runs; this is no limit on a request. Only a body that
 # is parsed in one call can keep the interpreter from that thread for long.
@@ -45,9 +53,33 @@ accesslog = None
 loglevel = "warning"
 
 
+def on_starting(server: Any) -> None:
+    """In gunicorn's main process: refuse to serve openly beyond this machine."""
+    hosts = [address[0] for address in server.cfg.address if isinstance(address, tuple)]
+    outside = [host for host in hosts if not listener.is_loopback(host)]
+    if outside and not keys.has_keys(Settings()):
+        sys.exit(f"thalweg: {listener.refusal(outside[0])}")
+    # Where each process keeps its counts, so that whichever is asked adds them up. The workers
+    # that are forked from here load Prometheus' client only then.
+    if METRICS_DIRECTORY not in os.environ:
+        os.environ[METRICS_DIRECTORY] = server.counts = tempfile.mkdtemp(prefix="thalweg-metrics-")
+
+
+def on_exit(server: Any) -> None:
+    """In gunicorn's main process, at its end."""
+    if hasattr(server, "counts"):
+        shutil.rmtree(server.counts, ignore_errors=True)
+
+
 def post_fork(server: Any, worker: Any) -> None:
-    """In a new worker: end where gunicorn's main process is killed."""
+    """In a new worker: end where gunicorn's main process is killed; hold little memory."""
     die_with(server.pid)
+    memory.share_heaps()
+
+
+def pre_request(_worker: Any, served: Any) -> None:
+    """In a worker's thread: a request will be answered."""
+    connections.begin_request(served)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -14,24 +14,12 @@ from service.api.queries import ReadParameters
 from service.api.requests import context, json_body, refuse_other_types
 from service.api.validation import parse_json
 from service.errors import TooLarge
+from service.media_types import JSON, MEDIA_TYPES
 from service.tables.pieces import Piece, ReadOptions
 from service.tables.reading import READERS, read_pieces
 
 Model = TypeVar("Model", bound=BaseModel)
 
-JSON = "application/json"
-SUFFIXES = {
-    ".csv": "text/csv",
-    ".ndjson": "application/x-ndjson",
-    ".jsonl": "application/x-ndjson",
-    ".parquet": "application/vnd.apache.parquet",
-    ".arrow": "application/vnd.apache.arrow.file",
-    ".feather": "application/vnd.apache.arrow.file",
-    ".arrows": "application/vnd.apache.arrow.stream",
-    ".npy": "application/x-npy",
-    ".npz": "application/x-npz",
-    ".json": JSON,
-}
 _TEXTS = {"text/csv": CSV_UPLOAD, "application/x-ndjson": NDJSON_UPLOAD}
 
 
@@ -58,7 +46,7 @@ def model_or_table(model: type[Model], asked: ReadParameters) -> Iterator[Model 
         return
     most_bytes = context().settings.max_request_bytes
     with context().storage.scratch() as directory:
-        upload = receive(directory, most_bytes, SUFFIXES)
+        upload = receive(directory, most_bytes, MEDIA_TYPES)
         if upload.media_type == JSON:
             yield parse_json(model, _small(upload))
             return

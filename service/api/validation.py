@@ -25,6 +25,14 @@ def parse_json(model: type[Model], body: bytes) -> Model:
         raise _explained(model, error, _parsed(body)) from None
 
 
+def parse_object(model: type[Model], values: Any) -> Model:
+    """A part of a JSON body as the model; raises InvalidInput with pointers into that part."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise _explained(model, error, values) from None
+
+
 def parse_mapping(model: type[Model], values: Mapping[str, Any]) -> Model:
     """Query parameters as the model, numbers from their text; raises InvalidInput."""
     try:

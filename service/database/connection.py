@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from service.errors import Unavailable
@@ -47,6 +47,10 @@ class Database:
         """Raise where the database does not answer or has not been migrated."""
         with self.read() as connection:
             connection.execute(text("SELECT 1 FROM fits LIMIT 1"))
+
+    def has_table(self, name: str) -> bool:
+        """Whether the database has come so far."""
+        return inspect(self.engine).has_table(name)
 
     def close(self) -> None:
         """Give every connection back."""

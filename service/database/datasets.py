@@ -6,10 +6,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
 
 from service.database.paging import page
-from service.database.schema import datasets, fits
+from service.database.schema import artifacts, datasets, fits
 from service.schemas.lists import ListQuery
 
 UNFINISHED = ("queued", "running", "cancelling")
+_MOST_AT_ONCE = 500
 
 # Every fit passes through these: they are built once, for building costs more than running them.
 _ONE_OF_OWNER = select(datasets).where(
@@ -48,6 +49,22 @@ def find_columns(connection: Connection, dataset_id: str) -> list[dict[str, Any]
     return columns
 
 
+def stored_bytes(connection: Connection, owner: str) -> int:
+    """What the owner's datasets and artifacts take; equal content of datasets counts once."""
+    kept = (
+        select(datasets.c.storage_key, func.max(datasets.c.size_bytes).label("size_bytes"))
+        .where(datasets.c.owner == owner, datasets.c.deleted_at.is_(None))
+        .group_by(datasets.c.storage_key)
+        .subquery()
+    )
+    of_fits = select(func.sum(artifacts.c.size_bytes)).join_from(
+        artifacts, fits, artifacts.c.fit_id == fits.c.id
+    )
+    tables = connection.execute(select(func.sum(kept.c.size_bytes))).scalar() or 0
+    made = connection.execute(of_fits.where(fits.c.owner == owner)).scalar() or 0
+    return int(tables) + int(made)
+
+
 def find_storage_key(connection: Connection, dataset_id: str) -> str:
     """Where the dataset's table is, or was if it has been deleted."""
     found = select(datasets.c.storage_key).where(datasets.c.id == dataset_id)
@@ -61,6 +78,23 @@ def hold_dataset(connection: Connection, dataset_id: str) -> bool:
     SQLite's writers wait for each other anyway.
     """
     return connection.execute(_HOLD, {"dataset_id": dataset_id}).scalar_one() is None
+
+
+def hold_datasets(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Those of the datasets that are there, kept as they are until the transaction ends."""
+    found: set[str] = set()
+    # In one order for everybody, so that no two wait for each other.
+    ordered = sorted(ids)
+    for first in range(0, len(ids), _MOST_AT_ONCE):
+        some = ordered[first : first + _MOST_AT_ONCE]
+        held = (
+            select(datasets.c.id)
+            .where(datasets.c.id.in_(some), datasets.c.deleted_at.is_(None))
+            .order_by(datasets.c.id)
+            .with_for_update()
+        )
+        found.update(connection.execute(held).scalars())
+    return found
 
 
 def has_content(connection: Connection, owner: str, digest: str) -> bool:

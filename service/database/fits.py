@@ -5,6 +5,7 @@ owner gives one kind alone, and fits unless told otherwise.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
@@ -24,6 +25,9 @@ _ONE_OF_OWNER = _ONE.where(
 )
 _N_QUEUED = select(func.count()).select_from(fits).where(fits.c.status == "queued")
 _STATUS = select(fits.c.status).where(fits.c.id == bindparam("fit_id"))
+_STATE = select(fits.c.status, fits.c.stop_reason, fits.c.started_at).where(
+    fits.c.id == bindparam("fit_id")
+)
 _ENDED = fits.c.status.in_(("succeeded", "failed", "cancelled"))
 
 
@@ -62,9 +66,30 @@ def find_same(
     ).first()
 
 
-def count_queued(connection: Connection) -> int:
-    """How many fits wait for a worker."""
-    return connection.execute(_N_QUEUED).scalar_one()
+def count_queued(connection: Connection, owner: str | None = None) -> int:
+    """How many fits wait for a worker, of one owner or of all."""
+    asked = _N_QUEUED if owner is None else _N_QUEUED.where(fits.c.owner == owner)
+    return connection.execute(asked).scalar_one()
+
+
+def queued_by_queue(connection: Connection) -> Sequence[tuple[str, int, float]]:
+    """Each queue in which something waits: how much, and since when."""
+    found = (
+        select(fits.c.queue, func.count(), func.min(fits.c.created_at))
+        .where(fits.c.status == "queued")
+        .group_by(fits.c.queue)
+    )
+    return [(row[0], row[1], row[2]) for row in connection.execute(found)]
+
+
+def running_by_kind(connection: Connection) -> Sequence[tuple[str, int]]:
+    """How many jobs of each kind workers hold."""
+    found = (
+        select(fits.c.kind, func.count())
+        .where(fits.c.status.in_(("running", "cancelling")))
+        .group_by(fits.c.kind)
+    )
+    return [(row[0], row[1]) for row in connection.execute(found)]
 
 
 def find_fit(
@@ -90,13 +115,27 @@ def find_fits(
 
 
 def page_of_fits(
-    connection: Connection, query: ListQuery, owner: str, now: float, kind: str = "fit"
+    connection: Connection,
+    query: ListQuery,
+    owner: str,
+    now: float,
+    kind: str = "fit",
+    *,
+    batch_id: str | None = None,
 ) -> tuple[Sequence[Row[Any]], bool]:
-    """One page, newest first, and whether more follow; rows as `find_fit` gives them."""
-    found, more = page(connection, fits, query, owner, now, kind=kind)
+    """One page, newest first, and whether more follow; rows as `find_fit` gives them.
+
+    Of one batch alone, where it is named.
+    """
+    found, more = page(connection, fits, query, owner, now, kind=kind, batch_id=batch_id)
     ids = [row.id for row in found]
     by_id = {row.id: row for row in find_fits(connection, ids, owner, kind)}
     return [by_id[fit_id] for fit_id in ids], more
+
+
+def unended_fits(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Those of the fits that wait or run."""
+    return set(connection.execute(select(fits.c.id).where(fits.c.id.in_(ids), ~_ENDED)).scalars())
 
 
 def find_status(connection: Connection, fit_id: str) -> str | None:
@@ -104,11 +143,37 @@ def find_status(connection: Connection, fit_id: str) -> str | None:
     return connection.execute(_STATUS, {"fit_id": fit_id}).scalar()
 
 
+def find_state(connection: Connection, fit_id: str) -> Row[Any, Any, Any] | None:
+    """The fit's status, stop_reason and started_at alone."""
+    return connection.execute(_STATE, {"fit_id": fit_id}).first()
+
+
 def find_artifact(connection: Connection, fit_id: str, name: str) -> Row[Any] | None:
     """One artifact's row."""
     return connection.execute(
         select(artifacts).where(artifacts.c.fit_id == fit_id, artifacts.c.name == name)
     ).first()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A fit that has not been forgotten: whether it has ended, and where its artifacts are."""
+
+    ended: bool
+    keys: set[str]
+
+
+def keys_kept(connection: Connection, ids: Sequence[str]) -> dict[str, Kept]:
+    """Those of the fits that are there."""
+    found = connection.execute(
+        select(fits.c.id, _ENDED.label("ended"), artifacts.c.storage_key)
+        .join_from(fits, artifacts, fits.c.id == artifacts.c.fit_id, isouter=True)
+        .where(fits.c.id.in_(ids), fits.c.deleted_at.is_(None))
+    )
+    kept: dict[str, Kept] = {}
+    for row in found:
+        kept.setdefault(row.id, Kept(row.ended, set())).keys.add(row.storage_key)
+    return kept
 
 
 def expire_fits(connection: Connection, *, now: float, limit: int) -> list[str]:
@@ -127,7 +192,7 @@ def mark_fit_deleted(connection: Connection, fit_id: str, now: float) -> bool:
     done = connection.execute(
         update(fits)
         .where(fits.c.id == fit_id, fits.c.deleted_at.is_(None), _ENDED)
-        .values(deleted_at=now, result=None)
+        .values(deleted_at=now, result=None, score=None)
     )
     if done.rowcount == 1:
         connection.execute(artifacts.delete().where(artifacts.c.fit_id == fit_id))

@@ -6,32 +6,63 @@ through the same steps.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, bindparam, case, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Update,
+    bindparam,
+    case,
+    func,
+    null,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 
-from service.database.fits import WITH_DATASET, insert_artifacts
-from service.database.schema import datasets, fits
+from service.database.schema import batches, datasets, fits
+from service.database.turns import Bounds, next_turn, no_bounds
 
 # Short fits are claimed together: for each alone the claim would cost more than the fit.
-MOST_TOGETHER = 64
+MOST_TOGETHER = 256
 MOST_SECONDS_TOGETHER = 0.25
 
 # Every fit passes through these: they are built once, for building costs more than running them.
 _validation = datasets.alias("validation")
-_CLAIMED = (
-    WITH_DATASET.where(fits.c.id.in_(bindparam("ids", expanding=True)))
-    .add_columns(
+# What a claim holds and no more: to read all of a row takes longer than a small fit's first steps.
+_CLAIMED_NAMES = (
+    "id", "kind", "owner", "queue", "fence", "attempt", "spec", "validation_dataset_id",
+    "created_at", "started_at", "traceparent", "batch_id",
+)  # fmt: skip
+_CLAIMED: Select[Any] = (
+    select(
+        *(fits.c[name] for name in _CLAIMED_NAMES),
+        datasets.c.digest,
+        datasets.c.n_rows,
+        datasets.c.storage_key,
         datasets.c.columns,
+        batches.c.metric,
         _validation.c.columns.label("validation_columns"),
         _validation.c.n_rows.label("validation_n_rows"),
         _validation.c.storage_key.label("validation_storage_key"),
     )
+    .where(fits.c.id.in_(bindparam("ids", expanding=True)))
+    .join_from(fits, datasets, fits.c.dataset_id == datasets.c.id)
     .join(_validation, fits.c.validation_dataset_id == _validation.c.id, isouter=True)
+    .join(batches, fits.c.batch_id == batches.c.id, isouter=True)
 )
 _WAITING = (
     select(fits.c.id, fits.c.alone, fits.c.estimated_seconds)
-    .where(fits.c.status == "queued", fits.c.queue == bindparam("its_queue"))
+    .where(
+        fits.c.status == "queued",
+        fits.c.queue == bindparam("its_queue"),
+        fits.c.owner == bindparam("its_owner"),
+    )
     .order_by(fits.c.priority.desc(), fits.c.created_at, fits.c.id)
     .limit(MOST_TOGETHER + 1)
     .with_for_update(skip_locked=True)
@@ -39,8 +70,19 @@ _WAITING = (
 _HELD = update(fits).where(
     fits.c.id == bindparam("fit_id"),
     fits.c.fence == bindparam("its_fence"),
-    fits.c.status.in_(("running", "cancelling")),
+    # Not by IN, which cannot be asked of many at once.
+    or_(fits.c.status == "running", fits.c.status == "cancelling"),
 )
+_HELD_OF = (
+    select(fits.c.id, fits.c.fence, fits.c.status)
+    .where(
+        fits.c.id.in_(bindparam("ids", expanding=True)),
+        fits.c.status.in_(("running", "cancelling")),
+    )
+    .order_by(fits.c.id)
+    .with_for_update()
+)
+_NAMED = (fits.c.id, fits.c.kind, fits.c.owner, fits.c.spec, fits.c.fence)
 _CANCELLING = fits.c.status == "cancelling"
 _FINISH = _HELD.values(
     # Whatever its worker found, a fit that is being cancelled ends so.
@@ -50,23 +92,46 @@ _FINISH = _HELD.values(
     expires_at=bindparam("new_expires_at"),
     result=bindparam("new_result"),
     error=bindparam("new_error"),
+    score=bindparam("new_score"),
     lease_expires_at=None,
     progress=None,
-).returning(fits.c.status, fits.c.stop_reason)
+)
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """Fits that were taken, with their datasets' columns.
+
+    `more` says whether others could be taken now, and `bounded` whether the owner of these may
+    have only so many running: others wait until these have ended.
+    """
+
+    rows: Sequence[Row[Any]] = ()
+    more: bool = False
+    bounded: bool = False
 
 
 def claim_waiting(
-    connection: Connection, queue: str, *, worker: str, now: float, lease_seconds: float
-) -> tuple[Sequence[Row[Any]], bool]:
-    """Take what waits first in the queue, with its dataset's columns; and whether more waits.
+    connection: Connection,
+    queue: str,
+    *,
+    worker: str,
+    now: float,
+    lease_seconds: float,
+    bounds: Bounds = no_bounds,
+) -> Claimed:
+    """Take what waits first in the queue, of the owner whose turn it is.
 
     Several where they are short: so many that they take about MOST_SECONDS_TOGETHER. What was lost
     together with others is taken alone.
     """
-    waiting = connection.execute(_WAITING, {"its_queue": queue}).fetchall()
-    ids = _together(waiting)
+    turn = next_turn(connection, queue, bounds, now)
+    if turn is None:
+        return Claimed()
+    waiting = connection.execute(_WAITING, {"its_queue": queue, "its_owner": turn.owner}).fetchall()
+    ids = _together(waiting)[: turn.room]
     if not ids:
-        return [], False
+        return Claimed(more=turn.others)
     connection.execute(
         update(fits)
         .where(fits.c.id.in_(ids))
@@ -80,7 +145,9 @@ def claim_waiting(
         )
     )
     rows = {row.id: row for row in connection.execute(_CLAIMED, {"ids": ids})}
-    return [rows[fit_id] for fit_id in ids], len(waiting) > len(ids)
+    # Of an owner with a bound the others come when these have ended.
+    left = turn.room is None and len(waiting) > len(ids)
+    return Claimed([rows[fit_id] for fit_id in ids], left or turn.others, turn.room is not None)
 
 
 def _together(waiting: Sequence[Any]) -> list[str]:
@@ -112,24 +179,32 @@ def renew(
 
 
 def finish(
-    connection: Connection,
-    fit_id: str,
-    fence: int,
-    values: Mapping[str, Any],
-    artifact_rows: Sequence[Mapping[str, Any]],
-) -> tuple[str, str] | None:
-    """Write a terminal status with all that belongs to it; the status and stop_reason it has now.
+    connection: Connection, ends: Sequence[tuple[str, int, Mapping[str, Any]]]
+) -> list[tuple[str, str] | None]:
+    """Write the ends (fit id, fence, values); the status and stop_reason that each has now.
 
-    `values`: status, stop_reason, finished_at, expires_at, result, error. None where the claim is
-    lost.
+    `values`: status, stop_reason, finished_at, expires_at, result, error, score. None where the
+    claim is lost.
     """
-    changes = {f"new_{name}": value for name, value in values.items()}
-    done = connection.execute(_FINISH, {"fit_id": fit_id, "its_fence": fence, **changes}).first()
-    if done is None:
-        return None
-    if artifact_rows:
-        insert_artifacts(connection, artifact_rows)
-    return done.status, done.stop_reason
+    ids = [fit_id for fit_id, _, _ in ends]
+    held = {(row.id, row.fence): row.status for row in connection.execute(_HELD_OF, {"ids": ids})}
+    done: list[tuple[str, str] | None] = []
+    changes: list[dict[str, Any]] = []
+    for fit_id, fence, values in ends:
+        # What was there twice has ended the first time.
+        status = held.pop((fit_id, fence), None)
+        if status is None:
+            done.append(None)
+            continue
+        new = {f"new_{name}": value for name, value in values.items()}
+        changes.append({"fit_id": fit_id, "its_fence": fence, **new})
+        cancelled = status == "cancelling"
+        done.append(
+            ("cancelled", "cancelled") if cancelled else (values["status"], values["stop_reason"])
+        )
+    if changes:
+        connection.execute(_FINISH, changes)
+    return done
 
 
 def requeue(connection: Connection, fit_id: str, fence: int, now: float) -> bool:
@@ -152,50 +227,72 @@ def cancel_waiting(
     done = connection.execute(
         update(fits)
         .where(fits.c.id == fit_id, fits.c.status == "queued")
-        .values(status="cancelled", stop_reason="cancelled", finished_at=now, expires_at=expires_at)
+        .values(
+            status="cancelled",
+            stop_reason="cancelled",
+            finished_at=now,
+            expires_at=_expiry(expires_at),
+        )
     )
     return done.rowcount == 1
 
 
 def ask_to_cancel(connection: Connection, fit_id: str) -> bool:
-    """Have the fit's worker end it; False where none has it."""
+    """Have the fit's worker end it; False where none has it, or has been asked before."""
     done = connection.execute(
         update(fits)
-        .where(fits.c.id == fit_id, fits.c.status.in_(("running", "cancelling")))
+        .where(fits.c.id == fit_id, fits.c.status == "running")
         .values(status="cancelling")
     )
     return done.rowcount == 1
 
 
-def cancel_expired(connection: Connection, *, now: float, expires_at: float | None) -> list[str]:
-    """End what was to be cancelled when its worker was lost; the ids."""
-    return list(
-        connection.execute(
-            update(fits)
-            .where(_CANCELLING, fits.c.lease_expires_at < now)
-            .values(
-                status="cancelled",
-                stop_reason="cancelled",
-                finished_at=now,
-                expires_at=expires_at,
-                lease_expires_at=None,
-                progress=None,
-            )
-            .returning(fits.c.id)
-        ).scalars()
+def cancel_expired(
+    connection: Connection, *, now: float, latest: float, expires_at: float | None
+) -> Sequence[Row[Any]]:
+    """End what was to be cancelled when its worker was lost; what names each, and its fence."""
+    return connection.execute(
+        update(fits)
+        .where(_CANCELLING, _is_over(now, latest))
+        .values(
+            status="cancelled",
+            stop_reason="cancelled",
+            finished_at=now,
+            expires_at=_expiry(expires_at),
+            lease_expires_at=None,
+            progress=None,
+            error=null(),
+        )
+        .returning(*_NAMED)
+    ).fetchall()
+
+
+def let_expire(
+    connection: Connection, workers: Sequence[str], error: Mapping[str, Any] | None
+) -> int:
+    """End the leases that these workers hold; how many. `error` is why, where that is known."""
+    done = connection.execute(
+        update(fits)
+        .where(
+            or_(fits.c.status == "running", _CANCELLING),
+            fits.c.worker.in_(workers),
+            fits.c.lease_expires_at > 0,
+        )
+        .values(lease_expires_at=0, error=null() if error is None else dict(error))
     )
+    return done.rowcount
 
 
 def take_back_expired(
-    connection: Connection, *, now: float, max_attempts: int
-) -> list[tuple[str, str]]:
-    """Queue again what a lost worker held; the ids and queues.
+    connection: Connection, *, now: float, latest: float, max_attempts: int
+) -> Sequence[Row[Any]]:
+    """Queue again what a lost worker held; the id, queue and fence of each.
 
     One attempt later, but for those that were claimed together: one of them may have cost the
     worker its life, and each is tried alone now.
     """
-    rows = connection.execute(
-        _expired(now)
+    return connection.execute(
+        _expired(now, latest)
         .where(or_(fits.c.grouped, fits.c.attempt < max_attempts))
         .values(
             status="queued",
@@ -206,43 +303,63 @@ def take_back_expired(
             worker=None,
             woken_at=now,
             progress=None,
+            error=null(),
         )
-        .returning(fits.c.id, fits.c.queue)
-    )
-    return [(row.id, row.queue) for row in rows]
+        .returning(fits.c.id, fits.c.queue, fits.c.fence)
+    ).fetchall()
 
 
 def fail_expired(
-    connection: Connection, *, now: float, max_attempts: int, error: Mapping[str, Any]
-) -> list[str]:
-    """End what has lost `max_attempts` workers; the ids."""
-    return list(
-        connection.execute(
-            _expired(now)
-            .where(fits.c.attempt >= max_attempts, fits.c.grouped.is_(False))
-            .values(
-                status="failed",
-                stop_reason="error",
-                finished_at=now,
-                lease_expires_at=None,
-                progress=None,
-                error=dict(error),
-            )
-            .returning(fits.c.id)
-        ).scalars()
-    )
+    connection: Connection,
+    *,
+    now: float,
+    latest: float,
+    max_attempts: int,
+    error: Mapping[str, Any],
+    expires_at: float | None,
+) -> Sequence[Row[Any]]:
+    """End what has lost `max_attempts` workers; what names each, and its fence."""
+    return connection.execute(
+        _expired(now, latest)
+        .where(fits.c.attempt >= max_attempts, fits.c.grouped.is_(False))
+        .values(
+            status="failed",
+            stop_reason="error",
+            finished_at=now,
+            expires_at=_expiry(expires_at),
+            lease_expires_at=None,
+            progress=None,
+            # It may be known why the last worker was lost.
+            error=func.coalesce(fits.c.error, type_coerce(dict(error), fits.c.error.type)),
+        )
+        .returning(*_NAMED)
+    ).fetchall()
 
 
-def _expired(now: float) -> Update:
-    return update(fits).where(fits.c.status == "running", fits.c.lease_expires_at < now)
+def _expiry(expires_at: float | None) -> Any:
+    """Of one of a batch none yet: it is kept as long as the batch, whose end says how long."""
+    return None if expires_at is None else case((fits.c.batch_id.is_(None), expires_at))
 
 
-def unwoken_queues(connection: Connection, *, before: float) -> list[str]:
-    """The queues in which a fit waits for which nobody was sent since `before`."""
+def _expired(now: float, latest: float) -> Update:
+    return update(fits).where(fits.c.status == "running", _is_over(now, latest))
+
+
+def _is_over(now: float, latest: float) -> ColumnElement[bool]:
+    """Whether the lease is over; no clock that still goes can have set one later than `latest`."""
+    return or_(fits.c.lease_expires_at < now, fits.c.lease_expires_at > latest)
+
+
+def unwoken_queues(connection: Connection, *, before: float, latest: float) -> list[str]:
+    """The queues in which a fit waits for which nobody was sent since `before`.
+
+    What was noted as later than `latest` was noted by a clock that has been set back since.
+    """
+    woken_at = func.coalesce(fits.c.woken_at, 0.0)
     return list(
         connection.execute(
             select(fits.c.queue)
-            .where(fits.c.status == "queued", func.coalesce(fits.c.woken_at, 0.0) < before)
+            .where(fits.c.status == "queued", or_(woken_at < before, woken_at > latest))
             .distinct()
         ).scalars()
     )

@@ -28,20 +28,23 @@ def page(
     now: float,
     *,
     kind: str | None = None,
+    batch_id: str | None = None,
 ) -> tuple[Sequence[Row[Any]], bool]:
     """At most `query.limit` rows of `owner`'s, and whether more follow.
 
-    Of a table of several kinds, those of one `kind`. Its ids are one prefix and ULIDs, so that
-    their order is the order of creation.
+    Of a table of several kinds, those of one `kind`, and of one batch where it is named. Its ids
+    are one prefix and ULIDs, so that their order is the order of creation.
     """
-    of_kind = [] if kind is None else [table.c.kind == kind]
+    among = [] if kind is None else [table.c.kind == kind]
+    if batch_id is not None:
+        among.append(table.c.batch_id == batch_id)
     rows = connection.execute(
         select(table)
         .where(
             table.c.owner == owner,
             table.c.deleted_at.is_(None),
             func.coalesce(table.c.expires_at, now) >= now,
-            *of_kind,
+            *among,
             *_filters(table, query),
         )
         .order_by(table.c.id.desc())

@@ -3,6 +3,8 @@
 Times are seconds since the epoch, UTC, as float64: both databases compare them alike.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -18,9 +20,14 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    text,
 )
 
 metadata = MetaData()
+
+# Most fits are of no batch, and stand in none of its indexes.
+_IN_A_BATCH = text("batch_id IS NOT NULL")
+_OF_BATCHES: Any = {"sqlite_where": _IN_A_BATCH, "postgresql_where": _IN_A_BATCH}
 
 datasets = Table(
     "datasets",
@@ -43,6 +50,31 @@ datasets = Table(
     # Equal content of one owner is kept once, under one storage key.
     Index("ix_datasets_owner_digest", "owner", "digest"),
     Index("ix_datasets_storage_key", "storage_key"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("owner", String(100), nullable=False),
+    Column("name", String(200)),
+    Column("created_at", Double, nullable=False),
+    # Known once every fit of the batch has ended; from then on the counts stay as they are.
+    Column("finished_at", Double),
+    Column("counts", JSON),
+    Column("expires_at", Double),
+    Column("deleted_at", Double),
+    Column("cancelled_at", Double),
+    Column("n_fits", Integer, nullable=False),
+    # The dotted paths into their specs at which the fits differ.
+    Column("varied", JSON, nullable=False),
+    # What names the best one, and whether that is the least or the largest number.
+    Column("metric", String(100), nullable=False),
+    Column("mode", String(10), nullable=False),
+    Column("tags", JSON, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Index("ix_batches_owner_id", "owner", "id"),
+    Index("ix_batches_finished_at", "finished_at"),
 )
 
 fits = Table(
@@ -90,13 +122,101 @@ fits = Table(
     Column("traceparent", String(60)),
     Column("tags", JSON, nullable=False),
     Column("metadata", JSON, nullable=False),
+    # One of a batch: which one, from 0, and the number by which the best one is chosen.
+    Column("batch_id", String(40), ForeignKey("batches.id", name="fk_fits_batch_id")),
+    Column("position", Integer),
+    Column("score", Double),
     Index("ix_fits_owner_kind_id", "owner", "kind", "id"),
     Index("ix_fits_status_woken_at", "status", "woken_at"),
-    Index("ix_fits_status_queue", "status", "queue", "priority", "created_at"),
     Index("ix_fits_status_lease", "status", "lease_expires_at"),
     Index("ix_fits_dataset_id_status", "dataset_id", "status"),
     Index("ix_fits_validation_dataset_id_status", "validation_dataset_id", "status"),
     Index("ix_fits_owner_spec_digest", "owner", "spec_digest"),
+    # A batch's fits in their order; and its counts and its best one, from the index alone.
+    Index("ix_fits_batch_id_id", "batch_id", "id", **_OF_BATCHES),
+    Index("ix_fits_batch_id_status_score", "batch_id", "status", "score", "id", **_OF_BATCHES),
+)
+
+# In the very order in which they are claimed: else each claim would sort all that wait.
+Index(
+    "ix_fits_status_queue",
+    fits.c.status,
+    fits.c.queue,
+    fits.c.owner,
+    fits.c.priority.desc(),
+    fits.c.created_at,
+    fits.c.id,
+)
+
+# When each owner's fits were last claimed from a queue, while others waited too.
+turns = Table(
+    "turns",
+    metadata,
+    Column("queue", String(40), primary_key=True),
+    Column("owner", String(100), primary_key=True),
+    Column("taken_at", Double, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("owner", String(100), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("scopes", JSON, nullable=False),
+    Column("limits", JSON, nullable=False),
+    # Messages are signed with it: it cannot be a digest.
+    Column("webhook_secret", String(100), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("revoked_at", Double),
+    Index("ix_api_keys_owner", "owner"),
+)
+
+# What was answered to a request that may come again.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("owner", String(100), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    # Of the request's method, address and body.
+    Column("digest", String(80), nullable=False),
+    # What the request made: known before the answer is.
+    Column("made", String(40), nullable=False),
+    Column("answering_until", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("status", Integer),
+    Column("headers", JSON),
+    Column("body", LargeBinary),
+    Index("ix_idempotency_keys_expires_at", "expires_at"),
+)
+
+# Messages to clients' own servers about ends: each is tried until it is delivered or given up.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("owner", String(100), nullable=False),
+    # What it tells of.
+    Column("subject", String(40), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    # waiting, delivered, given_up or switched_off.
+    Column("state", String(20), nullable=False),
+    Column("n_tries", Integer, nullable=False),
+    # When it is tried next; of one that waits no more, since when it does not.
+    Column("next_at", Double, nullable=False),
+    Column("last_error", Text),
+    Index("ix_deliveries_state_next_at", "state", "next_at"),
+)
+
+# Addresses that have answered 410.
+webhooks_off = Table(
+    "webhooks_off",
+    metadata,
+    Column("owner", String(100), primary_key=True),
+    Column("url", String(2000), primary_key=True),
+    Column("since", Double, nullable=False),
 )
 
 artifacts = Table(

@@ -139,11 +139,78 @@ class Fit(Answer):
     plots: dict[str, Url]
     artifacts: Artifacts
     diagnostics: dict[str, Any] | None
+    checks: list["CheckOutcome"]
     fingerprint: dict[str, Any] | None
     error: FitError | None
     tags: list[str]
     metadata: dict[str, str]
     urls: dict[str, Url]
+
+
+class CheckOutcome(Answer):
+    """What a check came to.
+
+    `first_step` is the first step of a history that leaves the tolerance, `index` where the largest
+    difference is, after the array's name in a trajectory; both null where there is none.
+    """
+
+    target: str
+    name: str | None
+    hidden: bool
+    status: Literal["passed", "failed", "not_evaluated"]
+    points: float
+    max_abs_difference: float | None
+    first_step: int | None
+    index: list[int | str] | None
+    reason: str
+
+
+class CheckOutcomes(Answer):
+    """Checks with the points of those that passed; null where one was not evaluated."""
+
+    checks: list[CheckOutcome]
+    score: float | None
+    max_score: float
+    passed: bool | None
+
+
+class GradescopeTest(Answer):
+    """A check as Gradescope reads it; without a score where it was not evaluated."""
+
+    name: str
+    number: str
+    max_score: float
+    output: str
+    visibility: Literal["visible", "hidden"]
+    score: float | None = None
+    status: Literal["passed", "failed"] | None = None
+
+
+class GradescopeResults(Answer):
+    """The `results.json` of a Gradescope autograder."""
+
+    visibility: Literal["visible"]
+    tests: list[GradescopeTest]
+    score: float | None = None
+
+
+class Event(Answer):
+    """What happened to a job: ids ascend, and `end` is the last.
+
+    `data` is of a `progress` the job's own `progress`; of an `epoch` its number, `train_loss` and
+    `validation_loss`; of a `status` and of the `end` the job's `status` and `stop_reason`.
+    """
+
+    id: int
+    type: Literal["status", "progress", "epoch", "end"]
+    data: dict[str, Any]
+
+
+class EventList(Answer):
+    """What has happened to a job so far."""
+
+    object: Literal["list"]
+    data: list[Event]
 
 
 class DatasetList(Answer):
@@ -217,6 +284,77 @@ class LrRangeTestList(Answer):
     data: list[LrRangeTest]
     has_more: bool
     next_cursor: str | None
+
+
+class BatchCounts(Answer):
+    """How many fits are in each state; a fit that is being cancelled is running."""
+
+    queued: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+
+
+class BestFit(Answer):
+    """The fit of the best metric so far, and that metric."""
+
+    id: str
+    value: float
+
+
+class BatchSelect(Answer):
+    """By what the best fit is chosen."""
+
+    metric: str
+    mode: Literal["min", "max"]
+
+
+class Batch(Answer):
+    """Many fits of one call.
+
+    `varied` are the paths into their specs at which they differ. An ended batch has `succeeded`
+    where any of its fits has, unless it was cancelled.
+    """
+
+    id: str = Field(examples=["bat_01KB2Q3M6X8T5V9W0Y1Z2A3B4C"])
+    object: Literal["batch"]
+    name: str | None
+    status: FitStatus
+    created_at: Timestamp
+    finished_at: Timestamp | None
+    expires_at: Timestamp | None
+    n_fits: int
+    counts: BatchCounts
+    varied: list[str] = Field(examples=[["optimizer.lr", "seed"]])
+    select: BatchSelect
+    best: BestFit | None
+    results: dict[str, Url]
+    tags: list[str]
+    metadata: dict[str, str]
+    urls: dict[str, Url]
+
+
+class BatchList(Answer):
+    """A page of batches, newest first."""
+
+    object: Literal["list"]
+    data: list[Batch]
+    has_more: bool
+    next_cursor: str | None
+
+
+class BatchResult(Answer):
+    """One line of a batch's results; `error` is the code of a failure."""
+
+    id: str
+    status: FitStatus
+    stop_reason: StopReason | None
+    varied: dict[str, Any]
+    final_loss: float | None
+    metrics: Metrics | None
+    coefficients: dict[str, Any] | None
+    error: str | None
 
 
 class HistoryEpochs(Answer):

@@ -22,6 +22,8 @@ Matrix = Annotated[list[Vector], Field(fail_fast=True)]
 
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+# Whole numbers are kept in 64 bits.
+Count = Annotated[int, Field(ge=1, lt=2**63)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Tags = Annotated[

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import Field, StringConstraints, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from service.schemas.common import Metadata, Name, Schema, Tags
@@ -31,8 +31,6 @@ class DatasetRequest(Schema):
     `columns`: a list for every column, of a number or a text a row. `rows`: an object for every
     row, all with the same names. `generator`: numbers drawn the same on every machine.
     """
-
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [f]} for f in _FORMS]})
 
     name: Name | None = None
     columns: Annotated[dict[ColumnName, Cells], Field(min_length=1)] | None = Field(

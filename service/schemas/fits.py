@@ -2,16 +2,26 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from service.schemas.common import Metadata, NonNegative, Positive, Schema, Seed, Tags
+from service.schemas.checks import Checks
+from service.schemas.common import (
+    Count,
+    Metadata,
+    NonNegative,
+    Positive,
+    Schema,
+    Seed,
+    Tags,
+)
 from service.schemas.datasets import ColumnName, DatasetRequest
 from service.schemas.inits import DefaultInit, Init
 from service.schemas.losses import Loss, Penalty
 from service.schemas.models import LinearModel, Model
 from service.schemas.optimizers import Optimizer, Sgd
 from service.schemas.schedules import Schedule
+from service.schemas.webhooks import FitWebhook
 
 DatasetId = Annotated[str, StringConstraints(max_length=100)]
 
@@ -53,7 +63,7 @@ class Record(Schema):
     `final_weights_only`: neither history nor anything else but the result.
     """
 
-    every: Annotated[int, Field(ge=1)] = 1
+    every: Count = 1
     weights: bool = False
     gradients: bool = False
     final_weights_only: bool = False
@@ -87,14 +97,9 @@ class EarlyStopping(Schema):
     """Stop once `patience` epochs have brought no improvement of more than `min_delta`."""
 
     monitor: Literal["validation_loss", "train_loss"] = "validation_loss"
-    patience: Annotated[int, Field(ge=1)] = 10
+    patience: Count = 10
     min_delta: NonNegative = 0.0
     restore_best: bool = True
-
-
-def _one_of(name: str, other: str) -> dict[str, Any]:
-    kinds = {name: {"type": "integer"}, other: {"type": "null"}}
-    return {"properties": kinds, "required": [name]}
 
 
 class FitFields(Schema):
@@ -120,11 +125,11 @@ class FitFields(Schema):
         | None
     ) = None
     early_stopping: EarlyStopping | None = None
-    batch_size: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Count | None = None
     shuffle: bool = True
     drop_last: bool = False
-    epochs: Annotated[int, Field(ge=1)] | None = None
-    steps: Annotated[int, Field(ge=1)] | None = None
+    epochs: Count | None = None
+    steps: Count | None = None
     init: Init = DefaultInit()
     seed: Annotated[
         Annotated[Seed, Tag("scalar")] | Annotated[Seeds, Tag("object")],
@@ -134,7 +139,10 @@ class FitFields(Schema):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     record: Record = Record()
     limits: Limits = Limits()
-    strategy: Literal["auto", "reference", "kernels", "spectral", "streaming"] = "auto"
+    strategy: Literal[
+        "auto", "reference", "graphs", "kernels", "large", "normal", "spectral", "streaming"
+    ] = "auto"
+    checks: Checks = []
     priority: Literal["low", "normal", "high"] = "normal"
     reuse: bool = False
     tags: Tags = []
@@ -147,11 +155,9 @@ class FitFields(Schema):
 
 
 class FitRequest(FitFields):
-    """What to fit, to what, and how."""
+    """What to fit, to what, and how; one of `steps` and `epochs` says for how long."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [_one_of("steps", "epochs"), _one_of("epochs", "steps")]}
-    )
+    webhook: FitWebhook | None = None
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

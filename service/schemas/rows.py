@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from service.schemas.common import Schema
@@ -20,8 +20,6 @@ class PredictionRequest(Schema):
 
     Beside the features there may be other columns of the fit's dataset; they are not read.
     """
-
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [f]} for f in _FORMS]})
 
     features: Annotated[dict[ColumnName, Cells], Field(min_length=1)] | None = None
     rows: Annotated[list[Row], Field(min_length=1)] | None = None
@@ -54,5 +52,6 @@ class GradientRequest(Schema):
     penalty: Penalty = Penalty()
     weights: dict[str, WeightArray] = Field(examples=[{"weight": [[-3.0]], "bias": [-2.0]}])
     rows: (
-        Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, fail_fast=True)] | None
+        Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1, fail_fast=True)]
+        | None
     ) = None

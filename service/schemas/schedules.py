@@ -4,9 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from service.schemas.common import NonNegative, Positive, Schema
+from service.schemas.common import Count, NonNegative, Positive, Schema
 
-Count = Annotated[int, Field(ge=1)]
 Factor = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -103,10 +102,10 @@ class ReduceOnPlateauSchedule(Scheduled):
     kind: Literal["reduce_on_plateau"]
     mode: Literal["min", "max"] = "min"
     factor: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    patience: Annotated[int, Field(ge=0)] = 10
+    patience: Annotated[int, Field(ge=0, lt=2**63)] = 10
     threshold: NonNegative = 1e-4
     threshold_mode: Literal["rel", "abs"] = "rel"
-    cooldown: Annotated[int, Field(ge=0)] = 0
+    cooldown: Annotated[int, Field(ge=0, lt=2**63)] = 0
     min_lr: NonNegative = 0.0
     eps: NonNegative = 1e-8
 

@@ -1,9 +1,11 @@
-"""log, sin and cos with the same bits on every machine.
+"""exp, log, sin and cos with the same bits on every machine.
 
 A platform's own functions differ in their last bits. These are made of operations that IEEE 754
 rounds exactly (+, −, ×, ÷, and scaling by powers of two), each a numpy call of its own so that
 none is fused with the next. They are within 2 units in the last place of the true values.
 """
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +24,24 @@ LARGEST_ANGLE = 1.5e6
 
 # 1/(2k+1), the series of artanh, for k = 1, 2, ….
 _ARTANH = [1 / (2 * k + 1) for k in range(1, 13)]
+# The Taylor coefficients of exp(x).
+_EXP = [1 / math.factorial(k) for k in range(14)]
 # The Taylor coefficients of sin(x)/x - 1 and cos(x) - 1, in x².
 _SIN = [-1 / 6, 1 / 120, -1 / 5040, 1 / 362880, -1 / 39916800, 1 / 6227020800,
         -1 / 1307674368000, 1 / 355687428096000]  # fmt: skip
 _COS = [-1 / 2, 1 / 24, -1 / 720, 1 / 40320, -1 / 3628800, 1 / 479001600,
         -1 / 87178291200, 1 / 20922789888000]  # fmt: skip
+
+
+def exp(x: Float64Array) -> Float64Array:
+    """e to the power of numbers, (n,), from −700 to 700.
+
+    x = k·log 2 + r with r near 0, and eʳ by its series.
+    """
+    k = np.rint(x * (1 / _LN2_HIGH))
+    r = (x - k * _LN2_HIGH) - k * _LN2_LOW
+    total: Float64Array = np.ldexp(_polynomial(_EXP, r), k.astype(np.int64))
+    return total
 
 
 def log(x: Float64Array) -> Float64Array:

@@ -39,7 +39,7 @@ def write_json(table: StoredTable) -> Iterator[bytes]:
 
 def write_parquet(table: StoredTable) -> Iterator[bytes]:
     """A Parquet file, a block a row group."""
-    with _Outbox() as out, pyarrow.parquet.ParquetWriter(out.sink, table.schema) as writer:
+    with Outbox() as out, pyarrow.parquet.ParquetWriter(out.sink, table.schema) as writer:
         for block in table.blocks():
             writer.write_batch(block)
             yield out.take()
@@ -60,7 +60,7 @@ def write_arrow_stream(table: StoredTable) -> Iterator[bytes]:
 def _write_ipc(
     table: StoredTable, begin: Callable[..., "pa.ipc._CRecordBatchWriter"]
 ) -> Iterator[bytes]:
-    with _Outbox() as out:
+    with Outbox() as out:
         writer = begin(out.sink, table.schema)
         for block in table.blocks():
             writer.write_batch(block)
@@ -85,7 +85,7 @@ def content(path: Path, media_type: str) -> Iterator[bytes]:
         yield from WRITERS[media_type](table)
 
 
-class _Outbox(io.RawIOBase):
+class Outbox(io.RawIOBase):
     """Keeps what Arrow's writers write until it is sent."""
 
     def __init__(self) -> None:

@@ -23,9 +23,18 @@ def with_children(pids: list[int]) -> list[int]:
     """The processes, and all below them."""
     found = list(pids)
     for pid in found:
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            found += [int(child) for child in children.read_text().split()]
+        try:
+            for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                found += [int(child) for child in children.read_text().split()]
+        except (FileNotFoundError, ProcessLookupError):
+            # It, or a thread of it, has ended meanwhile.
+            continue
     return list(dict.fromkeys(found))
+
+
+def n_descriptors(pid: int) -> int:
+    """How many descriptors the process has open."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def memory_bytes(pid: int, name: str = "VmRSS") -> int:

@@ -1,12 +1,14 @@
 """What the benchmarks print: a table each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE
 from rich.table import Table
 
 from tests.benchmarks.engine import Measured
+from tests.benchmarks.load.growth import Growth
+from tests.benchmarks.load.tally import Tally
 from tests.benchmarks.scaling import Grown
 from tests.benchmarks.timing import Timing
 from tests.benchmarks.turns import Entrant
@@ -32,6 +34,48 @@ def figures_table(title: str, figures: dict[str, Any]) -> Table:
     table = Table("", "", title=title)
     for name, figure in figures.items():
         table.add_row(name, f"{figure:,.4g}" if isinstance(figure, float) else f"{figure:,}")
+    return table
+
+
+def bars_table(title: str, bars: Mapping[str, Any]) -> Table:
+    """A row a bar: what was measured, what was to be, whether it was."""
+    table = Table("", "measured", "bar", "reached?", title=title)
+    for name, bar in bars.items():
+        at_least = "at_least" in bar
+        limit = bar["at_least"] if at_least else bar["at_most"]
+        table.add_row(
+            name,
+            _number(bar["measured"]),
+            f"{'≥' if at_least else '≤'} {_number(limit)}",
+            "yes" if bar["reached"] else "no",
+        )
+    return table
+
+
+def answers_table(title: str, tally: Tally) -> Table:
+    """A row an operation: how many answers of each class, and how long they took."""
+    table = Table("operation", "answers", "median", "p99", title=title, box=SIMPLE)
+    for name, counted in tally.as_json().items():
+        answers = ", ".join(f"{n:,} {status}" for status, n in counted["answers"].items())
+        times = (_seconds(counted[f"{of}_seconds"]) for of in ("median", "p99"))
+        table.add_row(name, answers, *times)
+    return table
+
+
+def growth_table(growths: Sequence[Growth]) -> Table:
+    """A row a process: what it has in the last third of its time, and more than in the first."""
+    title = "The service's processes, first third to last"
+    table = Table("process", title=title, box=SIMPLE)
+    for heading in ("MB", "growth", "descriptors", "growth"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for growth in growths:
+        table.add_row(
+            growth.process,
+            f"{growth.memory_bytes / 1e6:,.0f}",
+            f"{growth.memory_growth_bytes / 1e6:+,.1f}",
+            f"{growth.descriptors}",
+            f"{growth.descriptors_growth:+}",
+        )
     return table
 
 

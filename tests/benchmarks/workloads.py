@@ -62,6 +62,12 @@ def _full_batch(n_rows: int, n_features: int, steps: int) -> list[Job]:
     return [_plane(n_rows, n_features, 0, _least_squares(0.01, steps=steps))]
 
 
+def _adaptive(n_rows: int, n_features: int, steps: int) -> list[Job]:
+    """A plane, by Adam on all rows, that is still on its way at the end."""
+    adam = {"optimizer": {"kind": "adam", "lr": 0.01}}
+    return [_plane(n_rows, n_features, 0, _least_squares(0.01, steps=steps) | adam)]
+
+
 def _mini_batch(n_rows: int, n_features: int, batch_size: int, epochs: int) -> list[Job]:
     """A plane, by shuffled mini-batches."""
     spec = _least_squares(0.01, batch_size=batch_size, epochs=epochs)
@@ -90,6 +96,34 @@ def _digits(epochs: int) -> list[Job]:
     }
     init = _layers([64, *hidden, 10], np.random.default_rng(0))
     return [Job(x / 16, y[:, None].astype(np.float64), spec, init, n_classes=10)]
+
+
+def _images(n_rows: int, epochs: int) -> list[Job]:
+    """As many numbers as a picture of 28 × 28 has, and a class that hangs on a few of them."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(n_rows, 784)).astype(np.float32).astype(np.float64)
+    y = np.argmax(x[:, :100] @ rng.normal(size=(100, 10)), axis=1)[:, None].astype(np.float64)
+    spec = _perceptron([512, 512], {"kind": "cross_entropy"}, batch_size=128, epochs=epochs)
+    return [Job(x, y, spec, _layers([784, 512, 512, 10], rng), n_classes=10)]
+
+
+def _surface(n_rows: int, epochs: int) -> list[Job]:
+    """Many rows of a noisy surface over twenty features."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n_rows, 20))
+    y = np.sin(x[:, :1]) + x[:, 1:2] * x[:, 2:3] + 0.1 * rng.normal(size=(n_rows, 1))
+    spec = _perceptron([256, 256], _MSE, batch_size=256, epochs=epochs)
+    return [Job(x, y, spec, _layers([20, 256, 256, 1], rng))]
+
+
+def _perceptron(hidden: list[int], loss: dict[str, Any], **length: int) -> dict[str, Any]:
+    return {
+        "model": {"kind": "mlp", "hidden": hidden, "activation": "relu"},
+        "loss": loss,
+        "optimizer": {"kind": "adam", "lr": 0.001},
+        "dtype": "float32",
+        **length,
+    }
 
 
 def _curves(n_fits: int, n_rows: int, n_hidden: int, steps: int) -> list[Job]:
@@ -141,8 +175,11 @@ def _layers(widths: list[int], rng: np.random.Generator) -> dict[str, Floats]:
 KINDS: Mapping[str, Callable[..., list[Job]]] = {
     "notebook": _notebook,
     "full_batch": _full_batch,
+    "adaptive": _adaptive,
     "mini_batch": _mini_batch,
     "planes": _planes,
     "digits": _digits,
+    "images": _images,
+    "surface": _surface,
     "curves": _curves,
 }

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from service.errors import InvalidInput
-from service.estimates import STATE_NUMBERS, estimate
+from service.estimates import STATE_NUMBERS, estimate, is_compiled
 from service.resolution import resolve
 from service.schemas.fits import FitRequest
 from service.schemas.optimizers import Optimizer
 from service.settings import Settings
+from workers.engine import Shape, Specification, SpecificationError
 from workers.engine.optimizers import Optimizer as EngineOptimizer
+from workers.engine.planner import choose_strategy
 
 KINDS = [get_args(m.model_fields["kind"].annotation)[0] for m in get_args(get_args(Optimizer)[0])]
 NETWORK = {"kind": "mlp", "hidden": [7, 5]}
@@ -148,3 +150,49 @@ def test_no_fit_takes_longer_than_it_may() -> None:
     assert estimated(steps=10_000_000, limits={"max_seconds": 2.5}, strategy="reference")[
         "seconds"
     ] == (2.5)
+
+
+SHAPES = [(300, 3), (200_000, 20)]
+
+
+@given(
+    changes=st.fixed_dictionaries(
+        {
+            "optimizer": st.sampled_from(KINDS).map(lambda kind: {"kind": kind}),
+            "batch_size": st.sampled_from([8, 150_000]),
+        },
+        optional={
+            "model": st.sampled_from(
+                [NETWORK, NETWORK | {"dropout": 0.1}, {"kind": "mlp", "hidden": [600]}]
+            ),
+            "loss": st.sampled_from([{"kind": "mae"}, {"kind": "huber"}]),
+            "scheduler": st.sampled_from(
+                [{"kind": "step", "step_size": 2}, {"kind": "reduce_on_plateau"}]
+            ),
+            "penalty": st.just({"l1": 0.1}),
+            "validation": st.just({"fraction": 0.25}),
+            "strategy": st.sampled_from(["reference", "kernels"]),
+        },
+    ),
+    shape=st.sampled_from(SHAPES),
+)
+def test_what_is_compiled_is_the_planners_choice(
+    changes: dict[str, Any], shape: tuple[int, int]
+) -> None:
+    n_rows, n_features = shape
+    assume(changes["batch_size"] < n_rows * 0.75)
+    facts = dataset(n_rows, n_features)
+    body = {"dataset": "ds_1", "target": "y", "epochs": 2} | changes
+    request = FitRequest.model_validate(body)
+    try:
+        spec = resolve(request, facts, Settings())
+    except InvalidInput:
+        assume(False)
+    n_training = n_rows - n_rows // 4 if "validation" in changes else n_rows
+    size = Shape(n_training, n_features, 1)
+    try:
+        chosen = choose_strategy(Specification.from_mapping(spec), size)
+    except SpecificationError:
+        chosen = "none"
+
+    assert is_compiled(request, spec, facts) == (chosen == "kernels")

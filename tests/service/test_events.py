@@ -16,3 +16,9 @@ def test_an_answer_is_waited_for_longer_than_a_socket_is(context: Context) -> No
     # then it comes
     later.join()
     assert told == ("done", {"n": 1})
+
+
+def test_calls_are_forgotten_after_a_minute(context: Context) -> None:
+    context.events.publish("fit", "end", {"status": "succeeded"})
+
+    assert [context.events.client.ttl(key) for key in context.events.client.keys("*fit")] == [60]

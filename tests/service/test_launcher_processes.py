@@ -43,6 +43,18 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+THREADED_PARENT = """
+import os, subprocess, sys, threading, time
+program = "import os, time; from service.processes import end_with; end_with(os.getppid())"
+def start():
+    child = subprocess.Popen([sys.executable, "-c", program + "; time.sleep(60)"])
+    print(child.pid, flush=True)
+thread = threading.Thread(target=start)
+thread.start(); thread.join()
+time.sleep(60)
+"""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other kernels have no parent death signal")
 def test_a_child_dies_with_its_parent() -> None:
     with subprocess.Popen(
@@ -50,6 +62,21 @@ def test_a_child_dies_with_its_parent() -> None:
     ) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
+        assert is_alive(pid)
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not is_alive(pid)
+
+
+def test_a_child_of_a_thread_ends_with_the_process_and_not_before() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", THREADED_PARENT], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        time.sleep(1)
         assert is_alive(pid)
         parent.kill()
     deadline = time.monotonic() + 10

@@ -8,6 +8,8 @@ import pytest
 
 from service import redis_server
 from service.errors import StartFailed
+from service.events import Events
+from service.queue import connect_redis
 from service.settings import Settings
 
 
@@ -68,6 +70,11 @@ def test_it_listens_on_its_socket_alone(tmp_path: Path, depth: int) -> None:
         assert (data_dir / "redis" / "appendonly.aof").exists() or list(
             (data_dir / "redis").glob("appendonlydir/*")
         )
+        # A fit's end, told to whoever waits, is hardly larger than what it tells.
+        with connect_redis(settings) as client:
+            Events(client).publish("fit_1", "end", {"status": "succeeded"})
+            (key,) = client.keys("*fit_1")
+            assert client.memory_usage(key) < 1_500
     finally:
         server.terminate()
         server.wait(10)

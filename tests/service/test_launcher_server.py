@@ -31,7 +31,7 @@ def test_the_command_line_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     app = settings_of(api_command("--bind", "127.0.0.1:1", "--graceful-timeout", "8"), monkeypatch)
     assert app.cfg.address == [("127.0.0.1", 1)]
     assert app.cfg.graceful_timeout == 8
-    assert (app.cfg.workers, app.cfg.threads, app.cfg.worker_class_str) == (2, 32, "gthread")
+    assert (app.cfg.workers, app.cfg.threads, app.cfg.worker_class_str) == (2, 160, "gthread")
     assert app.app_uri == "service.api:create_app()"
 
 

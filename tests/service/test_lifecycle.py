@@ -17,6 +17,9 @@ from service.schemas.lists import ListQuery
 from tests.service.claiming import claim_one, finish_one, undelivered_fits
 from tests.service.conftest import OWNER
 
+# Too long to be claimed with others.
+ALONE = {"steps": 1_000_000, "strategy": "reference"}
+
 
 def submit(context: Context, table: DatasetRequest, **changes: Any) -> dict[str, Any]:
     dataset = datasets.create_inline_dataset(context, table, OWNER)
@@ -145,6 +148,69 @@ def test_a_fit_that_loses_too_many_workers_fails(context: Context, table: Datase
     assert shown["attempt"] == context.settings.max_attempts
 
 
+def test_what_a_dead_worker_held_is_taken_back_before_its_lease_is_over(
+    context: Context, table: DatasetRequest
+) -> None:
+    held, others, waits = (submit(context, table, **ALONE) for _ in range(3))
+    claimed(context, held["id"], "dead")
+    claimed(context, others["id"], "alive")
+
+    lifecycle.note_lost(context, ["dead"], out_of_memory=False)
+    lifecycle.sweep(context, time.time())
+
+    assert status(context, held["id"]) == ("queued", 2)
+    assert status(context, waits["id"]) == ("queued", 1)
+    assert status(context, others["id"]) == ("running", 1)
+
+
+def test_a_fit_whose_last_worker_was_killed_for_want_of_memory_says_so(
+    context: Context, table: DatasetRequest
+) -> None:
+    most = context.settings.max_attempts
+    found = []
+    for short_of_memory in (most, most - 1):
+        fit = submit(context, table)
+        for attempt in range(1, most + 1):
+            claimed(context, fit["id"], "worker")
+            lifecycle.note_lost(context, ["worker"], out_of_memory=attempt == short_of_memory)
+            lifecycle.sweep(context, time.time())
+        found.append(fits.get_fit(context, fit["id"], OWNER))
+
+    assert [one["status"] for one in found] == ["failed", "failed"]
+    assert [one["error"]["code"] for one in found] == ["out_of_memory", "worker_lost"]
+    assert "batch_size" in found[0]["error"]["hint"]
+
+
+def test_a_clock_that_jumps_costs_at_most_an_attempt(
+    context: Context, table: DatasetRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day_seconds = 86_400.0
+    now = time.time()
+    ended, held, waits = (submit(context, table, **ALONE) for _ in range(3))
+    finish(context, claimed(context, ended["id"]))
+    before = fits.get_fit(context, ended["id"], OWNER)
+    lost = claimed(context, held["id"])
+
+    # A day ahead: the lease seems to be over, and another worker takes the fit.
+    monkeypatch.setattr(time, "time", lambda: now + day_seconds)
+    lifecycle.sweep(context, time.time())
+    there = claimed(context, held["id"])
+    assert not lifecycle.renew(context, lost, None)
+    # Every wake-up is lost.
+    context.events.client.flushall()
+
+    # And back: neither a lease nor a wake-up of tomorrow is waited for.
+    monkeypatch.setattr(time, "time", lambda: now + 10)
+    lifecycle.sweep(context, time.time())
+    assert status(context, held["id"]) == ("queued", 3)
+    assert status(context, waits["id"]) == ("queued", 1)
+    assert undelivered_fits(context) == 1
+    assert not lifecycle.renew(context, there, None)
+    assert finish(context, claimed(context, held["id"]))
+    assert finish(context, claimed(context, waits["id"]))
+    assert fits.get_fit(context, ended["id"], OWNER) == before
+
+
 def test_a_drained_fit_waits_again_without_a_lost_attempt(
     context: Context, table: DatasetRequest
 ) -> None:
@@ -258,7 +324,8 @@ def test_an_ended_fit_can_be_deleted_with_its_artifacts(
 ) -> None:
     fit = submit(context, table)
     claim = claimed(context, fit["id"])
-    large = {"weight": np.zeros(context.settings.inline_artifact_bytes)}
+    n_numbers = context.settings.inline_artifact_bytes
+    large = {"weight": np.random.default_rng(0).normal(size=n_numbers)}
     rows = [store_arrays(context, claim.fit_id, claim.fence, "weights", large)]
     with pytest.raises(Conflict):
         fits.delete_fit(context, fit["id"], OWNER)

@@ -342,3 +342,12 @@ def test_a_loss_that_does_not_suit_is_refused_with_those_that_do(
 
 def test_a_device_that_no_worker_has_is_refused() -> None:
     assert places_of(device="cuda") == [("no_such_device", "/device")]
+    assert spec_of(Settings(gpu=True), device="cuda")["device"] == "cuda"
+
+
+def test_what_a_device_does_not_compute_is_refused() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        spec_of(Settings(gpu=True), device="cuda", tolerance=0.1, optimizer={"kind": "lbfgs"})
+
+    places = [(place.code, place.pointer) for place in caught.value.places]
+    assert places == [("not_on_device", "/tolerance"), ("not_on_device", "/optimizer/kind")]

@@ -11,7 +11,7 @@ from service.retention import forget_expired
 from service.schemas.datasets import DatasetRequest
 from service.schemas.lists import ListQuery
 from tests.service.conftest import OWNER
-from tests.service.test_lifecycle import claimed, finish, submit
+from tests.service.test_lifecycle import claimed, expire, finish, submit
 
 KEPT_SECONDS = 100.0
 
@@ -80,6 +80,23 @@ def test_a_fit_expires_counted_from_its_end(forgetful: Context, table: DatasetRe
     with pytest.raises(Gone):
         fits.get_fit(forgetful, fit["id"], OWNER)
     assert fits.list_fits(forgetful, ListQuery(), OWNER).data == []
+
+
+def test_a_fit_that_lost_all_its_workers_expires_too(
+    forgetful: Context, table: DatasetRequest
+) -> None:
+    fit = submit(forgetful, table)
+    for _ in range(forgetful.settings.max_attempts):
+        claimed(forgetful, fit["id"])
+        expire(forgetful)
+    lost = fits.get_fit(forgetful, fit["id"], OWNER)
+    assert lost["error"]["code"] == "worker_lost"
+
+    assert lost["expires_at"] > lost["finished_at"]
+    forget_expired(forgetful, after_expiry() + 2 * forgetful.settings.lease_seconds)
+
+    with pytest.raises(Gone):
+        fits.get_fit(forgetful, fit["id"], OWNER)
 
 
 def test_what_has_expired_is_gone_before_anyone_sweeps(

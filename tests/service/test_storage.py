@@ -2,6 +2,10 @@
 
 import errno
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -71,3 +75,39 @@ def test_a_store_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         LocalStore(tmp_path / "file" / "objects").check()
     LocalStore(tmp_path / "objects").check()
+
+
+def test_what_a_killed_process_left_in_scratch_is_removed_soon(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    # given a process that was killed at its work, and one that is still at it
+    program = (
+        "import os, pathlib, signal; from service.storage import LocalStore\n"
+        f"with LocalStore(pathlib.Path({str(tmp_path / 'objects')!r})).scratch() as scratch:\n"
+        "    (scratch / 'half').write_bytes(b'half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", program], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(files(tmp_path)) == 1
+
+    with store.scratch() as scratch:
+        (scratch / "mine").write_bytes(b"mine")
+
+        # when they are no longer new
+        store.forget_scratch(time.time())
+        assert len(files(tmp_path)) == 2
+        store.forget_scratch(time.time() + 11)
+
+        # then what the dead one left is gone
+        assert files(tmp_path) == [f"objects/.scratch/{scratch.name}/mine"]
+    assert files(tmp_path) == []
+
+
+def test_keys_are_found_by_prefix_and_age(store: LocalStore) -> None:
+    for key in ("a/1", "a/b/2", "ab/3"):
+        store.put(key, b"")
+
+    assert sorted(store.keys_below("a", time.time() + 1)) == ["a/1", "a/b/2"]
+    assert list(store.keys_below("a", time.time() - 60)) == []
+    assert list(store.keys_below("none", time.time() + 1)) == []

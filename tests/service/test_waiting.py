@@ -8,6 +8,7 @@ from service.context import Context, open_context
 from service.schemas.datasets import DatasetRequest
 from service.settings import Settings
 from service.waiting import wait_until_ended
+from tests.service.later import later
 from tests.service.test_lifecycle import claimed, finish, submit
 
 
@@ -22,10 +23,10 @@ def never() -> bool:
 def test_the_end_wakes_the_waiter(context: Context, table: DatasetRequest) -> None:
     fit = submit(context, table)
     claim = claimed(context, fit["id"])
-    threading.Timer(0.2, finish, (context, claim)).start()
 
     began = time.monotonic()
-    wait_until_ended(context, fit["id"], 30, never)
+    with later(0.2, finish, context, claim):
+        wait_until_ended(context, fit["id"], 30, never)
 
     assert fits.fit_row(context, fit["id"])["status"] == "succeeded"
     assert time.monotonic() - began < 15, "it was the event that woke, not the end of the wait"
@@ -38,8 +39,8 @@ def test_an_end_whose_event_was_lost_is_found_in_the_database(
     claim = claimed(context, fit["id"])
     unheard = open_context(without_redis(context))
 
-    threading.Timer(0.1, finish, (unheard, claim)).start()
-    wait_until_ended(context, fit["id"], 30, never)
+    with later(0.1, finish, unheard, claim):
+        wait_until_ended(context, fit["id"], 30, never)
     unheard.close()
 
     assert fits.fit_row(context, fit["id"])["status"] == "succeeded"
@@ -70,8 +71,8 @@ def test_without_redis_submitting_and_waiting_go_on(
     try:
         fit = submit(alone, table)
         claim = claimed(alone, fit["id"])
-        threading.Timer(0.2, finish, (alone, claim)).start()
-        wait_until_ended(alone, fit["id"], 30, never)
+        with later(0.2, finish, alone, claim):
+            wait_until_ended(alone, fit["id"], 30, never)
     finally:
         alone.close()
 

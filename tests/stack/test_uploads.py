@@ -55,6 +55,26 @@ def test_a_body_is_whole_or_refused(
     assert (newest() == before) == (status != 201)
 
 
+@pytest.mark.parametrize("header", ["Content-Length: 3000000000", CHUNKED])
+def test_a_connection_that_ends_with_a_refusal_is_said_to(service_url: str, header: str) -> None:
+    # given a body of a type that is not read, large or of any size
+    host, port = service_url.removeprefix("http://").split(":")
+    head = f"POST /v1/datasets HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n{header}\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(head.encode())
+        answer = connection.recv(65536)
+
+    # then no client sends its next request over it
+    assert answer.startswith(b"HTTP/1.1 415 ")
+    assert b"connection: close" in answer.lower()
+
+
+def test_a_connection_outlives_a_small_refused_body(client: httpx.Client) -> None:
+    answer = client.post("/v1/datasets", content=b"x", headers={"Content-Type": "image/png"})
+
+    assert (answer.status_code, answer.headers["Connection"]) == (415, "keep-alive")
+
+
 def fitted(client: httpx.Client, **spec: Any) -> dict[str, Any]:
     answer = client.post("/v1/fits", json=spec, headers={"Prefer": "wait=30"})
     assert answer.status_code == 200, answer.text

@@ -1,5 +1,6 @@
 """One claim end to end, and every way in which it does not end as hoped."""
 
+import errno
 import signal
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from service import datasets, fits, lifecycle
 from service.context import Context
 from service.errors import NotFound
 from service.schemas.datasets import DatasetRequest
+from service.storage import LocalStore
 from tests.service.conftest import OWNER
 from tests.service.test_lifecycle import expire, submit
 from tests.workers.running import run_all
@@ -203,6 +205,50 @@ def test_a_worker_that_is_being_stopped_claims_nothing(
 
     assert waiting["status"] == "queued"
     assert waiting["started_at"] is None
+
+
+def full_for(context: Context, n_writes: int) -> Context:
+    """The same service, whose store has no room for so many writes."""
+    left = [n_writes]
+
+    class Full(LocalStore):
+        def put(self, key: str, content: bytes) -> None:
+            if left[0] > 0:
+                left[0] -= 1
+                raise OSError(errno.ENOSPC, "no space left on device")
+            super().put(key, content)
+
+    settings = context.settings.model_copy(update={"inline_artifact_bytes": 0, "max_attempts": 2})
+    store = Full(settings.storage_root)
+    return Context(settings, context.database, store, context.queue, context.events)
+
+
+def test_a_disk_that_is_full_for_a_while_costs_an_attempt(
+    context: Context, table: DatasetRequest
+) -> None:
+    undisturbed = run(context, submit(context, table))
+    full = full_for(context, n_writes=1)
+    fit = submit(full, table)
+
+    held = run(full, fit)
+    expire(full)
+    ended = run(full, fit)
+
+    assert (held["status"], held["attempt"]) == ("running", 1)
+    assert (ended["status"], ended["attempt"]) == ("succeeded", 2)
+    assert ended["weights"] == undisturbed["weights"]
+
+
+def test_a_disk_that_stays_full_fails_the_fit(context: Context, table: DatasetRequest) -> None:
+    full = full_for(context, n_writes=1_000)
+    fit = submit(full, table)
+
+    run(full, fit)
+    expire(full)
+    failed = run(full, fit)
+
+    assert (failed["status"], failed["attempt"]) == ("failed", 2)
+    assert failed["error"]["code"] == "internal_error"
 
 
 def test_a_worker_that_lost_its_claim_stops_and_writes_nothing(

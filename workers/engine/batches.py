@@ -47,6 +47,17 @@ class Batches:
         """The fit's epoch to which the step belongs."""
         return self.shuffle_of(step) - self.shuffle_of(0)
 
+    def steps_within(self, most_work: int, step_work: int, look_work: float) -> int:
+        """The steps that take about so much work, with that of a look at each epoch's end.
+
+        At least one step; where looks are much of the work, a whole number of epochs.
+        """
+        n_steps = max(1, most_work // step_work)
+        if look_work == 0 or n_steps < self.per_epoch:
+            return n_steps
+        epoch_work = self.per_epoch * step_work + look_work
+        return self.per_epoch * max(1, int(most_work // epoch_work))
+
     def ends_epoch(self, n_steps: int) -> bool:
         """Whether an epoch is over after so many updates."""
         return (self.position + n_steps) % self.per_epoch == 0

@@ -32,9 +32,9 @@ class Data:
 
     x: (n, d) float64, y: (n, k) float64, weight: (n,) float64, 0 or more, None where every row
     counts alike; `n_classes` where y is (n, 1) classes, see `Shape`. The engine casts them to the
-    fit's dtype. Raises ValueError where these are not
-    matrices of one and the same number of rows, at least one, or where a weight is below 0 or not
-    finite. The weights of some rows may all be 0, but `fit` refuses those of a whole set.
+    fit's dtype. Raises ValueError where these are not matrices of one and the same number of rows,
+    at least one, where a class is none of 0, 1, …, n_classes - 1, or where a weight is below 0 or
+    not finite. The weights of some rows may all be 0, but `fit` refuses those of a whole set.
     """
 
     x: NDArray[np.float64]
@@ -48,12 +48,23 @@ class Data:
             raise ValueError(
                 f"x and y must be (n, d) and (n, k), not {self.x.shape} and {self.y.shape}"
             )
+        if self.n_classes is not None:
+            self._check_classes(self.n_classes)
         if self.weight is None:
             return
         if self.weight.shape != (len(self.x),):
             raise ValueError(f"weight must be ({len(self.x)},), not {self.weight.shape}")
         if not ((self.weight >= 0) & np.isfinite(self.weight)).all():
             raise ValueError("every weight must be finite, and 0 or more")
+
+    def _check_classes(self, n_classes: int) -> None:
+        if self.y.shape[1] != 1:
+            raise ValueError(f"classes must be (n, 1), not {self.y.shape}")
+        # What is not a number is no class either.
+        known = (self.y >= 0) & (self.y < n_classes) & (self.y == np.floor(self.y))
+        if not known.all():
+            unknown = self.y[~known][0]
+            raise ValueError(f"{unknown} is none of the classes 0 to {n_classes - 1}")
 
     @property
     def shape(self) -> Shape:
@@ -93,13 +104,16 @@ def row_bytes(source: RowSource) -> int:
     return _NUMBER_BYTES * (shape.n_features + shape.n_targets + source.weighted)
 
 
-def blocks(source: RowSource, most_rows: int | None = None) -> Iterator[tuple[int, Data]]:
-    """All rows in order, at most so many at once, each block beside its first row's number.
+def blocks(
+    source: RowSource, most_rows: int | None = None, *, first: int = 0, stop: int | None = None
+) -> Iterator[tuple[int, Data]]:
+    """The rows [first, stop) in order, all unless told otherwise, in blocks of at most so many.
 
-    Unless told otherwise, 65,536 rows, or fewer where these would take more than 64 MiB.
+    Each comes beside its first row's number. Unless told otherwise they have 65,536 rows, or fewer
+    where these would take more than 64 MiB.
     """
-    n_rows = source.shape.n_rows
+    n_rows = source.shape.n_rows if stop is None else stop
     if most_rows is None:
         most_rows = max(1, min(_BLOCK_ROWS, _BLOCK_BYTES // row_bytes(source)))
-    for first in range(0, n_rows, most_rows):
-        yield first, source.read(first, min(first + most_rows, n_rows))
+    for begin in range(first, n_rows, most_rows):
+        yield begin, source.read(begin, min(begin + most_rows, n_rows))

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from workers.engine.dtypes import Weights
+from workers.engine.named_parts import Arrays
 from workers.engine.results import Status
 from workers.engine.snapshot import Snapshot
 from workers.engine.trace import Trace
@@ -39,6 +40,12 @@ class Descent(Protocol):
 
     def snapshot(self) -> Snapshot:
         """What another fit needs to go on from the last update, to the bit."""
+
+    def kept(self) -> Arrays | None:
+        """Copies of all that `advance` changes, but for the trace; None while rows are read."""
+
+    def take_up(self, kept: Arrays, n_steps: int) -> None:
+        """Right after the beginning, go to where the same fit kept this, after so many updates."""
 
     def final_loss(self) -> float:
         """The loss over the whole training set at `weights()`; it may be infinite or nan."""

@@ -3,15 +3,18 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.engine.data import Data, RowSource, Shape, blocks
+from workers.engine.data import RowSource, Shape
 from workers.engine.losses import Mse
 from workers.engine.models import Linear, Polynomial
+from workers.engine.small_tables import is_small
 from workers.engine.specification import Specification
+from workers.engine.spectrum import Squares
+from workers.engine.triangle import has_bias, triangle_of
 
 Floats = NDArray[np.float64]
 
@@ -51,81 +54,85 @@ class LeastSquares:
     steps_to_1e_6: int | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Optimum:
+    """What `LeastSquares` says of the rows alone, whichever fit is made on them.
+
+    coefficients (p, k), the bias last, and the Hessian's eigenvalues (r,) that are not 0 but for
+    rounding, the largest first, of `size`.
+    """
+
+    coefficients: Floats
+    loss: float
+    eigenvalues: Floats
+    size: int
+
+    def beside(
+        self, spec: Specification, weights: Mapping[str, NDArray[Any]]
+    ) -> LeastSquares | None:
+        """The optimum as a fit's weights, by their state_dict names, and its rate see it."""
+        signal, best = self.eigenvalues, self.coefficients
+        found = LeastSquares(
+            weights=_named(best, weights["weight"].shape[1]),
+            loss=self.loss,
+            distance=_norm(_columns(weights) - best),
+            condition_number=float(signal[0] / signal[-1])
+            if len(signal) == self.size
+            else math.inf,
+            max_stable_lr=float(2 / signal[0]),
+            best_constant_lr=float(2 / (signal[0] + signal[-1])),
+            steps_to_1e_6=_steps(spec.optimizer.lr, signal),
+        )
+        numbers = (found.loss, found.distance, found.max_stable_lr, found.best_constant_lr)
+        return found if np.isfinite(numbers).all() else None
+
+
 def least_squares(
-    spec: Specification, rows: RowSource, weights: Mapping[str, NDArray[Any]]
+    spec: Specification,
+    rows: RowSource,
+    weights: Mapping[str, NDArray[Any]],
+    squares: Squares | None = None,
 ) -> LeastSquares | None:
     """What the closed form tells of a fit, whatever its optimizer; all of it in float64.
 
+    `weights` are the weights whose distance is asked for, by their state_dict names. For the rest,
+    and for where there is None, see `optimum`; None too where a number would not be finite.
+    """
+    found = optimum(spec, rows, squares)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return None if found is None else found.beside(spec, weights)
+
+
+def optimum(spec: Specification, rows: RowSource, squares: Squares | None = None) -> Optimum | None:
+    """The closed form of the rows, whatever the optimizer; all of it in float64.
+
     `rows` are the training rows as they are descended on: features scaled where the specification
-    standardizes. They are read once, block by block. `weights` are the weights whose distance is
-    asked for, by their state_dict names. The loss has the mean squared error, over rows by their
-    weights and over targets, and the l2 penalty; an optimizer's weight decay is no part of it.
+    standardizes. They are read block by block, unless the fit left its `squares`: once, and once
+    more where their squares would lose digits. Of a small table they are read anyway, so that all
+    its fits have one optimum. The loss has the mean squared error, over rows by their weights and
+    over targets, and the l2 penalty; an optimizer's weight decay is no part of it.
 
     None where the specification is not of linear least squares, where features and targets are
     more than 2,047 together (2,048 without a bias), where no row counts, and where a number would
     not be finite.
-
-    By the sequential form of the QR decomposition of tall matrices (Demmel, Grigori, Hoemmen and
-    Langou, 2012): no product of the data with themselves is formed, which would square their
-    condition number.
     """
     if not _is_covered(spec, rows.shape):
         return None
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        triangle = _triangle(spec, rows)
+        triangle = triangle_of(spec, rows, None if is_small(rows.shape) else squares)
         if not np.isfinite(triangle).all():
             return None
-        return _measured(spec, rows.shape, triangle, weights)
+        return _measured(rows.shape, triangle)
 
 
 def _is_covered(spec: Specification, shape: Shape) -> bool:
     # Their subclasses' outputs are scores of classes.
     linear = type(spec.model) in (Linear, Polynomial) and type(spec.loss) is Mse
-    n_columns = shape.n_features + _has_bias(spec) + shape.n_targets
+    n_columns = shape.n_features + has_bias(spec) + shape.n_targets
     return linear and spec.penalty.l1 == 0 and n_columns <= _MOST_COLUMNS
 
 
-def _has_bias(spec: Specification) -> bool:
-    return isinstance(spec.model, Linear) and spec.model.bias
-
-
-def _triangle(spec: Specification, rows: RowSource) -> Floats:
-    """R of √(w/Σw)·[x, 1, y] with the penalty's rows below: (p + k, p + k), p coefficients.
-
-    The loss is the mean over the k targets of ‖R·[θ; -1]‖²: its Hessian is 2/k·RᵀR of the first
-    p columns. Not finite where the data are not, or where no row counts.
-    """
-    n_features, n_targets = rows.shape.n_features, rows.shape.n_targets
-    width = n_features + _has_bias(spec) + n_targets
-    triangle, total = np.zeros((width, width)), 0.0
-    for _, block in blocks(rows):
-        triangle = _reduced(triangle, _table(block, _has_bias(spec)))
-        total += len(block.x) if block.weight is None else float(block.weight.sum())
-    triangle /= np.sqrt(total)
-    if spec.penalty.l2 == 0:
-        return triangle
-    penalty = np.eye(n_features, width) * math.sqrt(spec.penalty.l2 * n_targets)
-    return _reduced(triangle, penalty)
-
-
-def _table(block: Data, bias: bool) -> Floats:
-    """√w·[x, 1, y] of some rows: (m, p + k)."""
-    ones = [np.ones((len(block.x), 1))] if bias else []
-    table: Floats = np.hstack([block.x, *ones, block.y])
-    if block.weight is not None:
-        table *= np.sqrt(block.weight)[:, None]
-    return table
-
-
-def _reduced(triangle: Floats, table: Floats) -> Floats:
-    """R of the triangle and the table below it."""
-    # numpy's types do not know that this mode gives R alone.
-    return cast(Floats, np.linalg.qr(np.vstack([triangle, table]), mode="r"))
-
-
-def _measured(
-    spec: Specification, shape: Shape, triangle: Floats, weights: Mapping[str, NDArray[Any]]
-) -> LeastSquares | None:
+def _measured(shape: Shape, triangle: Floats) -> Optimum | None:
     n_targets = shape.n_targets
     size = len(triangle) - n_targets
     noise = np.finfo(np.float64).eps * max(size, min(shape.n_rows, _MOST_NOISY_ROWS))
@@ -135,17 +142,7 @@ def _measured(
         return None
     best = _solved(triangle[:size, :size], triangle[:size, size:], noise)
     residual = triangle @ np.vstack([best, -np.eye(n_targets)])
-    found = LeastSquares(
-        weights=_named(best, shape.n_features),
-        loss=float((residual**2).sum() / n_targets),
-        distance=_norm(_columns(weights) - best),
-        condition_number=float(signal[0] / signal[-1]) if len(signal) == size else math.inf,
-        max_stable_lr=float(2 / signal[0]),
-        best_constant_lr=float(2 / (signal[0] + signal[-1])),
-        steps_to_1e_6=_steps(spec.optimizer.lr, signal),
-    )
-    numbers = (found.loss, found.distance, found.max_stable_lr, found.best_constant_lr)
-    return found if np.isfinite(numbers).all() else None
+    return Optimum(best, float((residual**2).sum() / n_targets), signal, size)
 
 
 def _solved(left: Floats, right: Floats, noise: float) -> Floats:

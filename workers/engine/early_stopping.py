@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 Monitor = Literal["validation_loss", "train_loss"]
 
 
@@ -23,6 +26,14 @@ class Patience:
         self._rule = rule
         self._best = float("inf")
         self._waited = 0
+
+    def kept(self) -> NDArray[np.float64]:
+        """(2,): the best loss, and how many epochs have been no better."""
+        return np.array([self._best, self._waited])
+
+    def take_up(self, kept: NDArray[np.float64]) -> None:
+        """Go on from what another one has kept."""
+        self._best, self._waited = float(kept[0]), int(kept[1])
 
     @property
     def keeps_the_best(self) -> bool:

@@ -14,10 +14,12 @@ from workers.engine.batches import cut_batches
 from workers.engine.data import Data, RowSource, Shape
 from workers.engine.dtypes import Weights
 from workers.engine.fitting import STRATEGIES
+from workers.engine.initialization import GivenInit
 from workers.engine.models import Model
 from workers.engine.networks import Mlp
 from workers.engine.normal_equations import Layer
 from workers.engine.objective import Objective
+from workers.engine.outputs import check_outputs
 from workers.engine.planner import choose_strategy, covering_strategies
 from workers.engine.rows import Part, tensors
 from workers.engine.snapshot import Start
@@ -55,14 +57,18 @@ def loss_over(
 
     `rows` have their features in their own units, `weights` belong to the scaled ones. The
     strategy that `ran`, or would, sums it, so that over a fit's training rows it is `final_loss`
-    to the bit.
+    to the bit. Raises SpecificationError where the weights are not the model's for such rows.
     """
+    check_outputs(spec.loss, spec.model.n_outputs(rows.shape), rows.shape)
+    GivenInit({n: np.asarray(w, float) for n, w in weights.items()}).check(
+        spec.model, rows.shape, spec.dtype
+    )
     own = Split(rows if scaling is None else scaled(Split(rows), scaling).train)
     strategy = _strategy_for(spec, rows, ran)
-    if strategy == "spectral":
+    if strategy in ("spectral", "normal"):
         return spectral.loss_over(spec, own.train, Layer.of(dict(weights)))
-    # No step is made; but the rows may be too few for the fit's own batches.
-    idle = replace(spec, epochs=None, steps=1, drop_last=False)
+    # No step is made, on any device; but the rows may be too few for the fit's own batches.
+    idle = replace(spec, epochs=None, steps=1, drop_last=False, device="cpu")
     start = Start({name: np.asarray(array) for name, array in weights.items()})
     batches = cut_batches(idle, rows.shape.n_rows)
     return STRATEGIES[strategy](idle, own, batches, start).final_loss()

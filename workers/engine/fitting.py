@@ -1,24 +1,32 @@
-"""The loop around every fit: start, advance by chunks, end."""
+"""Every fit from its specification to its result."""
 
 import math
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
 from workers.engine.batches import Batches, cut_batches
+from workers.engine.checkpoint import Checkpoints
+from workers.engine.course import Course
 from workers.engine.data import Data, RowSource, Shape
 from workers.engine.descent import Descent
+from workers.engine.dtypes import Weights
 from workers.engine.errors import SpecificationError
+from workers.engine.graphs import GraphsDescent
 from workers.engine.initialization import GivenInit
 from workers.engine.kernel_descent import KernelDescent
+from workers.engine.large import LargeDescent, large_rows
+from workers.engine.outputs import check_outputs
 from workers.engine.planner import choose_loop, choose_strategy
-from workers.engine.prepared import PreparedDescent
+from workers.engine.plans import plan_normal, plan_spectral
+from workers.engine.prepared import Plan, PreparedDescent
 from workers.engine.reference import ReferenceDescent
-from workers.engine.results import Progress, Result, Status
+from workers.engine.reporting import Clock, OnProgress
+from workers.engine.results import Result
 from workers.engine.rows import MemoryRows, Rows
 from workers.engine.snapshot import Start
 from workers.engine.specification import Specification
@@ -27,27 +35,70 @@ from workers.engine.standardize import Scaling, scaled
 from workers.engine.streaming import StreamedRows
 from workers.engine.trajectory import TrajectoryWriter
 
-Clock = Callable[[], float]
-OnProgress = Callable[[Progress], None]
 Strategy = Callable[[Specification, Split, Batches, Start], Descent]
 
 
 def _spectral(spec: Specification, split: Split, batches: Batches, start: Start) -> Descent:
+    return _prepared(plan_spectral(spec, split, batches, start), spec, split, batches, start)
+
+
+def _normal(spec: Specification, split: Split, batches: Batches, start: Start) -> Descent:
+    return _prepared(plan_normal(spec, split, batches, start), spec, split, batches, start)
+
+
+def _prepared(
+    plan: Plan, spec: Specification, split: Split, batches: Batches, start: Start
+) -> Descent:
     def loop() -> tuple[str, Descent]:
         train = split.train
         name = choose_loop(spec, train.shape, in_memory=isinstance(train, Data))
         return name, STRATEGIES[name](spec, split, batches, start)
 
-    return PreparedDescent(spec, split, batches, start, loop)
+    return PreparedDescent(spec, split, batches, plan, loop)
 
 
 def _kernels(spec: Specification, split: Split, batches: Batches, start: Start) -> Descent:
-    return KernelDescent(spec, _all_rows(split.train), batches, start)
+    held_out = None
+    if split.validation is not None:
+        held_out = _loss_of_held_out(spec, split.validation, start)
+    train, look_rows = _all_rows(split.train), _look_rows(split)
+    return KernelDescent(spec, train, batches, start, held_out=held_out, look_rows=look_rows)
+
+
+def _look_rows(split: Split) -> float:
+    """What is looked at when an epoch is over; infinitely many rows where memory holds none."""
+    if split.validation is None:
+        return 0
+    return split.validation.shape.n_rows if isinstance(split.validation, Data) else math.inf
+
+
+def _loss_of_held_out(
+    spec: Specification, source: RowSource, start: Start
+) -> Callable[[Weights], float]:
+    """Of any weights; the rows may be more than memory holds where the training rows are not."""
+    idle = replace(spec, epochs=None, steps=1, drop_last=False, schedule=None, early_stopping=None)
+    batches = cut_batches(idle, source.shape.n_rows)
+    if isinstance(source, Data):
+        return KernelDescent(idle, source, batches, Start(start.weights)).loss_at
+    return lambda weights: _streaming(idle, Split(source), batches, Start(weights)).final_loss()
 
 
 def _reference(spec: Specification, split: Split, batches: Batches, start: Start) -> Descent:
     train = MemoryRows(_all_rows(split.train), batches, spec.seeds.shuffle, spec.dtype)
     return _plain(spec, split, train, batches, start)
+
+
+def _large(spec: Specification, split: Split, batches: Batches, start: Start) -> Descent:
+    train = large_rows(spec, _all_rows(split.train), batches)
+    held_out = None
+    if split.validation is not None:
+        held_out = large_rows(spec, split.validation, batches)
+    shape, look_rows = split.train.shape, _look_rows(split)
+    return LargeDescent(spec, shape, train, batches, start, held_out=held_out, look_rows=look_rows)
+
+
+def _graphs(spec: Specification, split: Split, batches: Batches, start: Start) -> Descent:
+    return GraphsDescent(spec, _all_rows(split.train), batches, start)
 
 
 def _streaming(spec: Specification, split: Split, batches: Batches, start: Start) -> Descent:
@@ -58,9 +109,11 @@ def _streaming(spec: Specification, split: Split, batches: Batches, start: Start
 def _plain(
     spec: Specification, split: Split, train: Rows, batches: Batches, start: Start
 ) -> Descent:
-    shape = split.train.shape
+    shape, look_rows = split.train.shape, _look_rows(split)
     held_out = None if split.validation is None else _held_out(spec, split.validation, batches)
-    return ReferenceDescent(spec, shape, train, batches, start, held_out=held_out)
+    return ReferenceDescent(
+        spec, shape, train, batches, start, held_out=held_out, look_rows=look_rows
+    )
 
 
 def _held_out(spec: Specification, source: RowSource, batches: Batches) -> Rows:
@@ -76,17 +129,19 @@ def _all_rows(source: RowSource) -> Data:
 
 STRATEGIES: Mapping[str, Strategy] = {
     "spectral": _spectral,
+    "normal": _normal,
     "kernels": _kernels,
+    "graphs": _graphs,
+    "large": _large,
     "reference": _reference,
     "streaming": _streaming,
 }
-
-_PROGRESS_SECONDS = 0.25
 
 
 def check(spec: Specification, shape: Shape) -> None:
     """Raise SpecificationError where the specification cannot be fitted to data of this shape."""
     batches = cut_batches(spec, shape.n_rows)
+    check_outputs(spec.loss, spec.model.n_outputs(shape), shape)
     spec.init.check(spec.model, shape, spec.dtype)
     _check_rule(spec, batches)
     choose_strategy(spec, shape)
@@ -98,7 +153,7 @@ def _check_rule(spec: Specification, batches: Batches) -> None:
         spec.schedule.build(optimizer, batches.n_moves(spec.schedule.interval))
 
 
-def fit(
+def fit(  # noqa: PLR0913 (what is fitted, and what looks on)
     spec: Specification,
     data: Data | RowSource,
     *,
@@ -106,6 +161,7 @@ def fit(
     start: Start | None = None,
     on_progress: OnProgress | None = None,
     should_stop: Callable[[], bool] | None = None,
+    checkpoints: Checkpoints | None = None,
     clock: Clock = time.monotonic,
 ) -> Result:
     """Descend the loss from the initial weights, and give the weights and the history.
@@ -114,50 +170,50 @@ def fit(
     says that data in memory have weights, all of them 0. `held_out` rows and another fit's
     weights as the `start` are given where the specification says so, and nowhere else.
     `on_progress` is called at most four times a second; `should_stop` every few milliseconds, and
-    true ends the fit as "interrupted". `clock` counts seconds. Stopping and divergence are a
-    status of the result; SpecificationError says that the fit cannot begin.
+    true ends the fit as "interrupted". From the last of its `checkpoints` the fit goes on with the
+    bits of one that was never away. `clock` counts seconds. Stopping and divergence are a status of
+    the result; SpecificationError says that the fit cannot begin.
     """
-    began = clock()
+    course = Course(spec.limits.max_seconds, on_progress, should_stop, checkpoints, clock)
     check(spec, data.shape)
-    _check_weight(data)
+    check_weight(data)
     begin = _start(spec, data.shape, start)
     split = split_rows(data, spec.validation, spec.seeds.split, held_out)
     scaling = Scaling.of(split.train) if spec.standardize else None
     strategy, descent = _begin(spec, split if scaling is None else scaled(split, scaling), begin)
-    batches = descent.trace.batches
     trajectory = TrajectoryWriter(spec.record)
-    reporter = _Reporter(on_progress, batches, clock)
-    deadline = began + spec.limits.max_seconds
-    status = _descend(descent, trajectory, deadline, should_stop, reporter)
+    status = course.run(descent, trajectory)
     snapshot = descent.snapshot()
     if status != "interrupted":
         descent.settle()
     # Over a large table that is a long pass, and nobody reads it of a fit that goes on elsewhere.
     final_loss = math.nan if status == "interrupted" else descent.final_loss()
-    fallback = None
+    fallback = squares = None
     if isinstance(descent, PreparedDescent):
-        strategy, fallback = descent.strategy, descent.fallback
+        strategy, fallback, squares = descent.strategy, descent.fallback, descent.squares
     return Result(
         status=status,
         weights=descent.weights(),
         initial_weights=begin.weights,
         history=descent.trace.history(),
         n_steps=descent.n_steps,
-        total_steps=batches.total_steps,
+        total_steps=descent.trace.batches.total_steps,
         failed_step=descent.failed_step,
         final_loss=final_loss if math.isfinite(final_loss) else None,
         strategy=strategy,
         n_threads=descent.n_threads,
-        compute_seconds=clock() - began,
+        compute_seconds=course.seconds(),
         split=split,
         snapshot=snapshot,
         scaling=scaling,
         trajectory=trajectory.result(descent),
         fallback=fallback,
+        squares=squares,
     )
 
 
-def _check_weight(data: Data | RowSource) -> None:
+def check_weight(data: Data | RowSource) -> None:
+    """Raise ValueError where the rows in memory have weights, and all of them are 0."""
     if isinstance(data, Data) and data.weight is not None and not data.weight.any():
         raise ValueError("the weights are all 0: no row counts")
 
@@ -177,61 +233,17 @@ def _start(spec: Specification, shape: Shape, given: Start | None) -> Start:
 
 def _begin(spec: Specification, split: Split, start: Start) -> tuple[str, Descent]:
     train = split.train
-    snapshot = start.snapshot
     strategy = choose_strategy(
-        spec,
-        train.shape,
-        in_memory=isinstance(train, Data),
-        resumes=snapshot is not None and snapshot.spectral is not None,
+        spec, train.shape, in_memory=isinstance(train, Data), resumes=_resumes(start)
     )
-    batches = cut_batches(spec, train.shape.n_rows, snapshot)
+    batches = cut_batches(spec, train.shape.n_rows, start.snapshot)
     return strategy, STRATEGIES[strategy](spec, split, batches, start)
 
 
-class _Reporter:
-    """Passes on a fit's progress, but not too often."""
-
-    def __init__(self, on_progress: OnProgress | None, batches: Batches, clock: Clock) -> None:
-        self.clock = clock
-        self._on_progress = on_progress
-        self._batches = batches
-        self._next = clock() + _PROGRESS_SECONDS
-
-    def report(self, descent: Descent) -> None:
-        """Call `on_progress` if the last call is long enough ago."""
-        now = self.clock()
-        if self._on_progress is None or now < self._next or not descent.n_steps:
-            return
-        self._next = now + _PROGRESS_SECONDS
-        self._on_progress(
-            Progress(
-                step=descent.n_steps,
-                total_steps=self._batches.total_steps,
-                epoch=self._batches.epoch_of(descent.n_steps - 1),
-                loss=descent.trace.last_loss,
-                lr=descent.trace.last_lr,
-            )
-        )
-
-
-def _descend(
-    descent: Descent,
-    trajectory: TrajectoryWriter,
-    deadline: float,
-    should_stop: Callable[[], bool] | None,
-    reporter: _Reporter,
-) -> Status:
-    total_steps = descent.trace.batches.total_steps
-    advance = partial(trajectory.advance, descent) if trajectory.writes else descent.advance
-    while descent.n_steps < total_steps:
-        if should_stop is not None and should_stop():
-            return "interrupted"
-        if reporter.clock() >= deadline:
-            return "time_limit"
-        advance(min(descent.chunk_steps, total_steps - descent.n_steps))
-        if descent.failed_step is not None:
-            return "diverged"
-        if descent.end is not None:
-            return descent.end
-        reporter.report(descent)
-    return "completed"
+def _resumes(start: Start) -> str | None:
+    """The strategy whose own state the start has, if any."""
+    snapshot = start.snapshot
+    if snapshot is None:
+        return None
+    states = {"spectral": snapshot.spectral, "normal": snapshot.normal}
+    return next((name for name, state in states.items() if state is not None), None)

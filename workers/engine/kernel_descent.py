@@ -1,110 +1,164 @@
 """A fit under way in the compiled loops."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.engine import kernels
 from workers.engine.batches import Batches
-from workers.engine.data import Data, Shape
-from workers.engine.dtypes import DType, Weights, largest, numpy_dtype
-from workers.engine.kernels import Floats
+from workers.engine.data import Data
+from workers.engine.dtypes import Weights
+from workers.engine.epoch_ends import EpochEnds
+from workers.engine.kernel_buffers import flat, named
+from workers.engine.kernel_rows import Rows
+from workers.engine.kernel_setting import Setting, set_up
+from workers.engine.named_parts import Arrays, copied_fields, joined, part, put_fields
+from workers.engine.rates import Rates
 from workers.engine.results import Status
 from workers.engine.shuffling import shuffle_rows
 from workers.engine.snapshot import Snapshot, Start
 from workers.engine.specification import Specification
+from workers.engine.threads import torch_threads
 from workers.engine.trace import Trace
+
+Floats = NDArray[np.float64]
 
 _CHUNK_WORK = 2**24
 _STEP_OVERHEAD_WORK = 2**6
 _SHUFFLE_OVERHEAD_WORK = 2**15
 _SHUFFLE_ROW_WORK = 2**3
-_LINE_ROWS = 8
-_MOST_TILE_LINES = 31
 
 
 class KernelDescent:
-    """A fit under way in the compiled loops. See `workers.engine.descent.Descent`."""
+    """A fit under way in the compiled loops. See `workers.engine.descent.Descent`.
+
+    `held_out` gives the loss of weights on held-out rows, if there are any: `look_rows`, infinite
+    where they are not in memory. Raises ValueError where the start's weights are not for such rows.
+    """
 
     n_threads = 1
-    # Fits that may end before their last step are not planned for these loops.
-    end: Status | None = None
 
-    def __init__(self, spec: Specification, data: Data, batches: Batches, start: Start) -> None:
-        self._dtype = spec.dtype
+    def __init__(
+        self,
+        spec: Specification,
+        data: Data,
+        batches: Batches,
+        start: Start,
+        *,
+        held_out: Callable[[Weights], float] | None = None,
+        look_rows: float = 0,
+    ) -> None:
+        self._shapes = {name: array.shape for name, array in start.weights.items()}
+        self._setting = set_up(spec, data, batches, start)
+        self._rows = self._setting.rows
         self._batches = batches
         self._shuffle_seed = spec.seeds.shuffle
         self._shuffled: int | None = None
-        self._shapes = {name: array.shape for name, array in start.weights.items()}
-        self._rows = _lay_rows(data, batches, spec.dtype)
-        self._state = _start(start, self._rows.tiles_x.shape[2])
-        arguments = spec.optimizer.arguments
-        self._rule = kernels.Rule(
-            lr=float(spec.optimizer.lr),
-            momentum=float(arguments["momentum"]),
-            dampening=float(arguments["dampening"]),
-            weight_decay=float(arguments["weight_decay"]),
-            nesterov=arguments["nesterov"],
-            largest=largest(spec.dtype),
-        )
-        self.trace = Trace(batches, spec.record.every, spec.optimizer.lr, start.snapshot)
+        self._rates = Rates(spec, batches, start.snapshot)
+        self._is_scheduled = spec.schedule is not None
         self._made_by = spec.optimizer.made_by
+        watched = None if held_out is None else lambda: held_out(self.weights())
+        self._epoch_ends = EpochEnds(spec.early_stopping, watched)
+        self.trace = trace = Trace(batches, spec.record.every, spec.optimizer.lr, start.snapshot)
         self._record = kernels.Record(
-            self.trace.loss, self.trace.grad_norm, self.trace.epoch_sums, spec.record.every
+            trace.loss, trace.grad_norm, trace.lr, trace.epoch_sums, spec.record.every
         )
         self.n_steps = 0
         self.failed_step: int | None = None
-        self.chunk_steps = max(1, _CHUNK_WORK // _step_work(batches, data.shape))
+        self.end: Status | None = None
+        self.chunk_steps = batches.steps_within(
+            _CHUNK_WORK,
+            _step_work(batches, self._setting),
+            look_rows * len(self._setting.parameters),
+        )
 
     def advance(self, n_steps: int) -> None:
-        """Make so many updates, or fewer where one fails."""
+        """Make so many updates, or fewer where one fails or the fit ends."""
         stop = self.n_steps + n_steps
-        while self.n_steps < stop and self.failed_step is None:
-            self._descend(self._shuffle(stop))
+        while self.n_steps < stop and self.failed_step is None and self.end is None:
+            self._descend(self._shuffle(self._first_look(stop)))
+            under_way = self.failed_step is None and self.end is None
+            if under_way and self._epoch_ends.matter and self._batches.ends_epoch(self.n_steps):
+                self._end_epoch()
 
     def settle(self) -> None:
-        """The last weights are the ones to give."""
+        """After the last step: go back to the best weights, where the specification says so."""
+        if self._epoch_ends.best is not None:
+            self._take(self._epoch_ends.best)
+
+    def loss_at(self, weights: Weights) -> float:
+        """The loss over all rows at these weights, which are the fit's from then on."""
+        self._take(weights)
+        return self.final_loss()
+
+    def _take(self, weights: Weights) -> None:
+        parameters = self._setting.parameters
+        parameters[:] = flat((weights[name] for name in self._shapes), parameters.dtype)
 
     def weights(self) -> Weights:
         """Copies of the weights by their state_dict names."""
-        return self._named(self._state.parameters.astype(numpy_dtype(self._dtype)))
+        return named(self._setting.parameters.copy(), self._shapes)
 
     def gradients(self) -> Weights:
-        """Copies of the last update's gradient, in the fit's dtype, by the weights' names."""
-        return self._named(self._state.gradient.astype(numpy_dtype(self._dtype)))
+        """Copies of the last update's gradient, before clipping, by the weights' names."""
+        return named(self._setting.gradient.copy(), self._shapes)
 
     def snapshot(self) -> Snapshot:
         """What another fit needs to go on from here."""
-        state = self._state
-        moving = self._rule.momentum != 0.0 and (self.n_steps > 0 or state.moving)
-        velocity = self._named(state.velocity.copy()).values()
         return Snapshot(
             position=self._batches.position + self.n_steps,
             per_epoch=self._batches.per_epoch,
             epoch_sum=self.trace.unfinished_sum(),
             made_by=self._made_by,
-            weights=self._named(state.parameters.copy()),
-            optimizer=[{"momentum_buffer": part} for part in velocity] if moving else [],
+            weights=self.weights(),
+            optimizer=self._setting.buffers.state(self._shapes),
+            schedule=self._rates.state(self.n_steps),
         )
 
-    def _named(self, parameters: NDArray[Any]) -> Weights:
-        ends = np.cumsum([np.prod(shape) for shape in self._shapes.values()])
-        parts = np.split(parameters, ends[:-1])
-        return {
-            name: part.reshape(shape)
-            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
-        }
+    def kept(self) -> Arrays:
+        """Copies of all that `advance` changes, but for the trace."""
+        setting = self._setting
+        numbers = {"parameters": setting.parameters.copy()}
+        counts = {"n_updates": setting.state.n_updates, "is_moving": setting.state.is_moving}
+        return joined(
+            {
+                "numbers": numbers | {name: count.copy() for name, count in counts.items()},
+                "buffers": copied_fields(setting.state.buffers),
+                "epoch_ends": self._epoch_ends.kept(),
+            }
+        )
+
+    def take_up(self, kept: Arrays, n_steps: int) -> None:
+        """Go to where the same fit kept this."""
+        numbers, state = part(kept, "numbers"), self._setting.state
+        self._setting.parameters[:] = numbers["parameters"]
+        state.n_updates[:], state.is_moving[:] = numbers["n_updates"], numbers["is_moving"]
+        put_fields(state.buffers, part(kept, "buffers"))
+        self._epoch_ends.take_up(part(kept, "epoch_ends"))
+        self.n_steps = n_steps
 
     def final_loss(self) -> float:
-        """The loss over the whole training set, at the weights as they are given back."""
-        rounded = self._state.parameters.astype(numpy_dtype(self._dtype)).astype(np.float64)
-        state = self._state._replace(parameters=rounded, gradient=np.empty_like(rounded))
-        rows = self._rows._replace(order=np.arange(self._batches.n_rows))
-        squares, total = kernels.sum_all(rows, state)
-        n_values = total * self._rows.y.shape[1]
-        return squares / n_values if squares <= self._rule.largest else np.inf
+        """The loss over the whole training set."""
+        rows = self._setting.rows
+        rows.window[:] = 0
+        span = kernels.Span(0, 0, 0, self._batches.n_rows, 1, *self._ahead(0, 1))
+        loss = self._run(rows, span).last_loss
+        rows.window[:] = 0
+        return loss
+
+    def _run(self, rows: Rows, span: kernels.Span) -> kernels.Outcome:
+        setting = self._setting
+        return kernels.descend(rows, setting.problem, setting.state, self._record, span)
+
+    def _epoch_stop(self) -> int:
+        """The step that begins the next epoch."""
+        batches = self._batches
+        return (batches.shuffle_of(self.n_steps) + 1) * batches.per_epoch - batches.position
+
+    def _first_look(self, stop: int) -> int:
+        """The step, `stop` at most, before which nothing is looked at."""
+        return min(stop, self._epoch_stop()) if self._epoch_ends.matter else stop
 
     def _shuffle(self, stop: int) -> int:
         """Order the rows for the next step; the step, `stop` at most, up to which that holds."""
@@ -112,78 +166,51 @@ class KernelDescent:
             return stop
         epoch = self._batches.shuffle_of(self.n_steps)
         if self._shuffled != epoch:
-            order = shuffle_rows(self._batches.n_rows, self._shuffle_seed, epoch)
-            self._rows = self._rows._replace(order=order.numpy())
+            # Two threads would wait for one another longer than a few rows take.
+            with torch_threads(self.n_threads):
+                order = shuffle_rows(self._batches.n_rows, self._shuffle_seed, epoch)
+            self._rows = self._rows._replace(order=order.numpy(), in_order=False)
+            self._rows.window[:] = 0
             self._shuffled = epoch
-        return min(stop, (epoch + 1) * self._batches.per_epoch - self._batches.position)
+        return min(stop, self._epoch_stop())
+
+    def _end_epoch(self) -> None:
+        """Look at the held-out rows, and see whether the fit still gets better."""
+        self._epoch_ends.look(self.trace, self._batches.epoch_of(self.n_steps - 1), self.weights)
+        if self._epoch_ends.is_over:
+            self.end = "early_stopped"
 
     def _descend(self, stop: int) -> None:
         batches = self._batches
-        position = batches.position % batches.per_epoch
-        span = kernels.Span(self.n_steps, stop, position, batches.size, batches.per_epoch)
-        outcome = kernels.descend(self._rows, self._state, self._rule, self._record, span)
-        self.n_steps, self.trace.n_losses, self.trace.last_loss = outcome
-        if self.n_steps < stop:
+        lr, momentum = self._ahead(self.n_steps, stop)
+        span = kernels.Span(
+            self.n_steps, stop, batches.position % batches.per_epoch, batches.size,
+            batches.per_epoch, lr, momentum,
+        )  # fmt: skip
+        outcome = self._run(self._rows, span)
+        if outcome.n_losses > self.trace.n_losses:
+            self.trace.last_loss = outcome.last_loss
+            self.trace.last_lr = float(
+                lr[outcome.n_losses - self.n_steps - 1 if len(lr) > 1 else 0]
+            )
+        self.n_steps, self.trace.n_losses = outcome.n_steps, outcome.n_losses
+        if outcome.end == kernels.FAILED:
             self.failed_step = self.n_steps
+        if outcome.end == kernels.AT_REST:
+            self.end = "converged"
+
+    def _ahead(self, first: int, stop: int) -> tuple[Floats, Floats]:
+        """The rates and the momenta of the steps [first, stop): one each, or one for all."""
+        if not self._is_scheduled:
+            stop = first + 1
+        # Copies: arrays that must not be written to are of another type to numba.
+        return np.array(self._rates.lr[first:stop]), np.array(self._rates.momentum[first:stop])
 
 
-def _step_work(batches: Batches, shape: Shape) -> int:
+def _step_work(batches: Batches, setting: Setting) -> int:
     """What a step costs, shuffling included, in multiplications."""
-    work = batches.size * shape.n_features * shape.n_targets + _STEP_OVERHEAD_WORK
+    work = batches.size * len(setting.parameters) + _STEP_OVERHEAD_WORK
     if not batches.shuffled:
         return work
     shuffle_work = _SHUFFLE_OVERHEAD_WORK + _SHUFFLE_ROW_WORK * batches.n_rows
     return work + shuffle_work // batches.per_epoch
-
-
-def _lay_rows(data: Data, batches: Batches, dtype: DType) -> kernels.Rows:
-    """The rows in the fit's precision, and their tiles."""
-    resident = batches.size == batches.n_rows
-    # A tile's column is an odd number of cache lines long: columns a power of two apart would
-    # all fall into the same few lines of the cache.
-    width = _LINE_ROWS * (min(_MOST_TILE_LINES, -(-batches.size // _LINE_ROWS)) | 1)
-    n_tiles = -(-batches.n_rows // width) if resident else 1
-    weight = np.empty(0) if data.weight is None else data.weight
-    rows = kernels.Rows(
-        x=_rounded(data.x, dtype),
-        y=_rounded(data.y, dtype),
-        weight=_rounded(weight, dtype),
-        order=np.arange(batches.n_rows),
-        tiles_x=np.empty((n_tiles, data.shape.n_features, width)),
-        tiles_y=np.empty((n_tiles, data.shape.n_targets, width)),
-        tiles_weight=np.empty((n_tiles if data.weighted else 0, width)),
-        resident=resident,
-        weighted=data.weighted,
-    )
-    if resident:
-        kernels.fill_tiles(rows)
-    return rows
-
-
-def _rounded(array: NDArray[np.float64], dtype: DType) -> Floats:
-    """The numbers rounded to the precision, as float64, in the one layout that is compiled for."""
-    with np.errstate(over="ignore"):
-        rounded = array.astype(numpy_dtype(dtype), copy=False)
-    return np.require(rounded, np.float64, ["C", "W", "A"])
-
-
-def _start(start: Start, tile_rows: int) -> kernels.State:
-    snapshot = start.snapshot
-    exact = start.weights if snapshot is None else snapshot.weights
-    parameters = _flat([exact[name] for name in start.weights])
-    buffers = [] if snapshot is None else [of.get("momentum_buffer") for of in snapshot.optimizer]
-    moving = bool(buffers) and all(buffer is not None for buffer in buffers)
-    return kernels.State(
-        parameters=parameters,
-        velocity=_flat(buffers) if moving else np.zeros_like(parameters),
-        gradient=np.zeros_like(parameters),
-        candidate=np.zeros_like(parameters),
-        residual=np.zeros(tile_rows),
-        has_bias="bias" in start.weights,
-        moving=moving,
-    )
-
-
-def _flat(arrays: Iterable[Any]) -> Floats:
-    """One array after the other, as float64."""
-    return np.concatenate([np.asarray(array, np.float64).ravel() for array in arrays])

@@ -1,10 +1,8 @@
-"""Compiled loops for linear least squares by gradient descent.
+"""Compiled loops of gradient descent.
 
-Rows lie in tiles, a column a feature: (features, rows of the tile). Predictions are then sums of
-whole columns and gradients dot products of columns, which a CPU computes several rows at a time.
-Everything is computed in float64; a float32 fit is one whose data are rounded to float32 and
-whose numbers must stay in float32's range, and so is nearer to the float64 plain loop than the
-float32 plain loop is.
+A batch is taken tile by tile, `workers.engine.kernel_rows`; each is carried through the layers and
+back, `kernel_layers`, past a loss, `kernel_losses`; then the parameters are updated by a rule,
+`kernel_rules`. Everything is computed in the fit's precision, but sums of losses in float64.
 """
 
 import math
@@ -13,56 +11,53 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.engine.compiled import compiled, inlined
+from workers.engine.compiled import borrowed, compiled, inlined
+from workers.engine.kernel_codes import ACTIVATION_CODES, LOSS_CODES
+from workers.engine.kernel_layers import Plan, backward, forward, gather_gradient
+from workers.engine.kernel_losses import Floats, Loss, Room, Tile, add_up_losses
+from workers.engine.kernel_products import Numbers, total_of_squares
+from workers.engine.kernel_rows import Part, Rows, features_at, laid, lay_tile, total_weight
+from workers.engine.kernel_rules import Buffers, Move, Rule, update
 
-Floats = NDArray[np.float64]
+_IDENTITY = ACTIVATION_CODES["identity"]
+_CROSS_ENTROPY = LOSS_CODES["cross_entropy"]
+# As in torch.nn.utils.clip_grad_norm_.
+_CLIP_FLOOR = 1e-6
+
+# Why the loop ended before its span did.
+FAILED, AT_REST = 1, 2
 
 
-class Rows(NamedTuple):
-    """The training rows.
+class Problem(NamedTuple):
+    """What is descended, and by which rule.
 
-    x (n, d), y (n, k); order (n,) int64: the rows as the epoch visits them. tiles_x (q, d, m) and
-    tiles_y (q, k, m) hold all rows, in m a tile, where `resident`; else the first is scratch room.
-    weight (n,) and tiles_weight (q, m) are read where `weighted`.
+    l1 and l2 are the penalty's factors; a gradient longer than `clip`, where that is above 0, is
+    shortened to it; one whose entries are all smaller than `tolerance` ends the descent. `largest`
+    is the precision's largest number.
     """
 
-    x: Floats
-    y: Floats
-    weight: Floats
-    order: NDArray[np.int64]
-    tiles_x: Floats
-    tiles_y: Floats
-    tiles_weight: Floats
-    resident: bool
-    weighted: bool
+    plan: Plan
+    loss: Loss
+    rule: Rule
+    l1: float
+    l2: float
+    clip: float
+    tolerance: float
+    largest: float
 
 
 class State(NamedTuple):
-    """What a step changes, and its scratch room.
+    """All that a step changes: the fit's numbers, the rule's buffers, and scratch room.
 
-    parameters (p,): weight (k, d) row by row, then bias (k,) where `has_bias`; velocity (p,) the
-    momentum buffer, which holds something before step 0 already where `moving`. gradient (p,),
-    candidate (p,) and residual (m,) are written by every step.
+    n_updates (1,) counts the rule's updates, of earlier fits too; is_moving (1,) says whether its
+    momentum has something to go on from.
     """
 
-    parameters: Floats
-    velocity: Floats
-    gradient: Floats
-    candidate: Floats
-    residual: Floats
-    has_bias: bool
-    moving: bool
-
-
-class Rule(NamedTuple):
-    """The arguments of torch.optim.SGD, and the largest finite number of the fit's dtype."""
-
-    lr: float
-    momentum: float
-    dampening: float
-    weight_decay: float
-    nesterov: bool
-    largest: float
+    numbers: Numbers
+    buffers: Buffers
+    room: Room
+    n_updates: Floats
+    is_moving: NDArray[np.bool_]
 
 
 class Record(NamedTuple):
@@ -70,6 +65,7 @@ class Record(NamedTuple):
 
     loss: Floats
     grad_norm: Floats
+    lr: Floats
     epoch_sums: Floats
     every: int
 
@@ -77,7 +73,8 @@ class Record(NamedTuple):
 class Span(NamedTuple):
     """The steps to make, [first, stop), of `per_epoch` batches of `size` rows an epoch.
 
-    Step 0 is the batch of this `position`, counted from the beginning of its epoch.
+    Step 0 is the batch of this `position`, counted from the beginning of its epoch. lr and
+    momentum have a number for each step, or one for all.
     """
 
     first: int
@@ -85,214 +82,142 @@ class Span(NamedTuple):
     position: int
     size: int
     per_epoch: int
+    lr: Floats
+    momentum: Floats
 
 
 class Outcome(NamedTuple):
-    """How far `descend` came: updates done, losses entered since step 0, the last one."""
+    """How far `descend` came: updates done, losses entered since step 0, the last one, and why."""
 
     n_steps: int
     n_losses: int
     last_loss: float
+    end: int
 
 
 @compiled
-def descend(rows: Rows, state: State, rule: Rule, record: Record, span: Span) -> Outcome:
-    """Make the span's updates, or fewer: ended by the first number that is not finite.
+def descend(rows: Rows, problem: Problem, state: State, record: Record, span: Span) -> Outcome:
+    """Make the span's updates, or fewer: ended by the first number that is not finite, or at rest.
 
-    The velocity and parameters in `state` are all that goes from one call to the next.
+    The state is all that goes from one call to the next. A span without steps changes nothing:
+    its last loss is the first batch's.
     """
-    n_rows, n_targets = rows.y.shape
+    rows, problem, state = borrowed(rows), borrowed(problem), borrowed(state)
+    record, span = borrowed(record), borrowed(span)
+    plan, n_rows = problem.plan, rows.n_rows
+    gradient = state.numbers[plan.gradient_at : plan.gradient_at + plan.n_parameters]
+    parameters = state.numbers[plan.parameters_at : plan.parameters_at + plan.n_parameters]
     last_loss = math.nan
-    for step in range(span.first, span.stop):
-        start = (span.position + step) % span.per_epoch * span.size
-        stop = min(start + span.size, n_rows)
-        n_values = total_weight(rows, start, stop) * n_targets
-        squares = sum_squares(rows, state, start, stop)
-        if not squares <= rule.largest:
-            return Outcome(step, step, last_loss)
-        last_loss = squares / n_values
-        epoch = (span.position + step) // span.per_epoch
-        record.epoch_sums[epoch] += last_loss * (stop - start) / span.size
-        grad_norm = _scale_gradient(state, -2.0 / n_values)
-        if step % record.every == 0:
-            record.loss[step // record.every] = last_loss
-            record.grad_norm[step // record.every] = grad_norm
-        if not _update(state, rule, step == 0 and not state.moving):
-            return Outcome(step, step + 1, last_loss)
-    return Outcome(span.stop, span.stop, last_loss)
-
-
-@compiled
-def sum_all(rows: Rows, state: State) -> tuple[float, float]:
-    """The sum of squared residuals over all rows in order, and what the rows count together."""
-    n_rows = len(rows.y)
-    return sum_squares(rows, state, 0, n_rows), total_weight(rows, 0, n_rows)
-
-
-@compiled
-def fill_tiles(rows: Rows) -> None:
-    """Lay all rows, in order, into the tiles."""
-    width = rows.tiles_x.shape[2]
-    for first in range(0, len(rows.x), width):
-        _fill_tile(rows, first, min(width, len(rows.x) - first), first // width)
+    downhill = span.first < span.stop
+    batch = (span.position + span.first) % span.per_epoch
+    for step in range(span.first, max(span.stop, span.first + 1)):
+        first = batch * span.size
+        stop = min(first + span.size, n_rows)
+        batch = batch + 1 if batch + 1 < span.per_epoch else 0
+        loss = _evaluate(rows, problem, state, Part(first, stop, downhill))
+        if problem.l1 != 0.0 or problem.l2 != 0.0:
+            loss += _penalize(problem, parameters, gradient, downhill)
+        if not downhill:
+            return Outcome(step, step, loss, 0)
+        if not loss <= problem.largest:
+            return Outcome(step, step, last_loss, FAILED)
+        if problem.tolerance > 0.0 and _largest_size(gradient) < problem.tolerance:
+            return Outcome(step, step, last_loss, AT_REST)
+        last_loss = loss
+        squares = total_of_squares(gradient)
+        # The precision has no larger square.
+        norm = math.sqrt(squares) if squares <= problem.largest else math.inf
+        _enter(record, span, step, (loss, norm, stop - first))
+        move = _move(problem, state, span, step, norm)
+        if not update(problem.rule, parameters, gradient, state.buffers, move):
+            return Outcome(step, step + 1, last_loss, FAILED)
+        state.n_updates[0] += 1.0
+    return Outcome(span.stop, span.stop, last_loss, 0)
 
 
 @inlined
-def total_weight(rows: Rows, start: int, stop: int) -> float:
-    """What [start, stop) of the order count together; 1 where they all count nothing."""
-    if not rows.weighted:
-        return float(stop - start)
-    total = 0.0
-    for i in range(start, stop):
-        total += rows.weight[rows.order[i]]
-    return total if total > 0.0 else 1.0
-
-
-@inlined
-def sum_squares(rows: Rows, state: State, start: int, stop: int) -> float:
-    """The sum of squared residuals over [start, stop) of the order, each times its row's weight.
-
-    Leaves in `state.gradient` the residuals' dot products with what each parameter multiplies.
-    """
-    width = rows.tiles_x.shape[2]
-    state.gradient[:] = 0.0
-    squares = 0.0
-    for first in range(start, stop, width):
-        n_rows = min(width, stop - first)
-        tile = first // width
+def _evaluate(rows: Rows, problem: Problem, state: State, part: Part) -> float:
+    """The mean loss over the part of the rows; its gradient too, where that is asked for."""
+    plan, numbers = problem.plan, state.numbers
+    first, stop = part.first, part.stop
+    n_outputs = plan.widths[-1]
+    n_values = total_weight(rows, problem.loss, first, stop)
+    if problem.loss.kind != _CROSS_ENTROPY:
+        n_values *= n_outputs
+    summed = 0.0
+    for begin in range(first, stop, plan.step):
+        n = min(plan.step, stop - begin)
+        place = laid(rows, plan, begin // plan.step)
         if not rows.resident:
-            tile = 0
-            _fill_tile(rows, first, n_rows, tile)
-        squares += _add_tile(rows, tile, n_rows, state)
-    return squares
+            lay_tile(rows, plan, numbers, place, Part(begin, begin + n, part.downhill))
+        forward(plan, numbers, place.columns_at, n)
+        slopes_at = plan.slopes_at[-1] if plan.output == _IDENTITY else plan.pull_at
+        tile = Tile(
+            plan.values_at[-1], place.targets_at, place.weights_at, slopes_at, plan.step,
+            n_outputs, n,
+        )  # fmt: skip
+        summed += add_up_losses(problem.loss, numbers, tile, 1.0 / n_values, state.room)
+        if part.downhill:
+            inputs = (features_at(rows, begin), rows.row_step)
+            backward(plan, numbers, inputs, n, begin == first)
+    if part.downhill:
+        gather_gradient(plan, numbers)
+    # In the fit's precision so large a sum would be infinite.
+    return math.inf if summed > problem.largest else summed / n_values
 
 
 @inlined
-def _fill_tile(rows: Rows, first: int, n_rows: int, tile: int) -> None:
-    for i in range(n_rows):
-        row = rows.order[first + i]
-        for j in range(rows.x.shape[1]):
-            rows.tiles_x[tile, j, i] = rows.x[row, j]
-        for t in range(rows.y.shape[1]):
-            rows.tiles_y[tile, t, i] = rows.y[row, t]
-        if rows.weighted:
-            rows.tiles_weight[tile, i] = rows.weight[row]
+def _penalize(problem: Problem, parameters: Numbers, gradient: Numbers, downhill: bool) -> float:
+    """The penalty of the weights; its slopes are added to the gradient where it goes downhill."""
+    plan = problem.plan
+    sizes = squares = 0.0
+    for layer in range(len(plan.weights_at)):
+        at = plan.weights_at[layer]
+        for i in range(at, at + plan.widths[layer] * plan.widths[layer + 1]):
+            weight = np.float64(parameters[i])
+            sizes += abs(weight)
+            squares += weight * weight
+            side = 1.0 if weight > 0.0 else (-1.0 if weight < 0.0 else 0.0)
+            if downhill:
+                gradient[i] += problem.l1 * side + 2.0 * problem.l2 * weight
+    # A factor of 0 takes no part, for 0 times infinity is no number.
+    l1 = problem.l1 * sizes if problem.l1 != 0.0 else 0.0
+    return l1 + (problem.l2 * squares if problem.l2 != 0.0 else 0.0)
 
 
 @inlined
-def _add_tile(rows: Rows, tile: int, n_rows: int, state: State) -> float:
-    """Add the tile's dot products to the gradient; its sum of squares."""
-    x, y = rows.tiles_x[tile], rows.tiles_y[tile]
-    n_features, n_targets = len(x), len(y)
-    residual = state.residual
-    squares = 0.0
-    for t in range(n_targets):
-        weight = t * n_features
-        bias = n_targets * n_features + t
-        intercept = state.parameters[bias] if state.has_bias else 0.0
-        for i in range(n_rows):
-            residual[i] = y[t, i] - intercept
-        for j in range(n_features):
-            _subtract_scaled(residual, state.parameters[weight + j], x, j, n_rows)
-        if rows.weighted:
-            squares += _weigh(residual, rows.tiles_weight, tile, n_rows)
-        for j in range(n_features):
-            state.gradient[weight + j] += _dot(residual, x, j, n_rows)
-        tile_squares, tile_sum = _square_and_sum(residual, n_rows)
-        if not rows.weighted:
-            squares += tile_squares
-        if state.has_bias:
-            state.gradient[bias] += tile_sum
-    return squares
+def _largest_size(gradient: Numbers) -> float:
+    largest = 0.0
+    for i in range(len(gradient)):
+        size = abs(np.float64(gradient[i]))
+        # What is not a number is larger than any.
+        largest = size if size > largest or math.isnan(size) else largest
+    return largest
 
 
 @inlined
-def _subtract_scaled(target: Floats, scale: float, columns: Floats, j: int, n: int) -> None:
-    for i in range(n):
-        target[i] -= scale * columns[j, i]
+def _enter(record: Record, span: Span, step: int, measured: tuple[float, float, int]) -> None:
+    loss, norm, n_rows = measured
+    epoch = (span.position + step) // span.per_epoch
+    record.epoch_sums[epoch] += loss * n_rows / span.size
+    if step % record.every == 0:
+        place = step // record.every
+        record.loss[place] = loss
+        record.grad_norm[place] = norm
+        record.lr[place] = _at_step(span, span.lr, step)
 
 
 @inlined
-def _weigh(residual: Floats, weights: Floats, tile: int, n: int) -> float:
-    """Multiply the residuals by their weights; the sum of their squares, each times its weight."""
-    squares = 0.0
-    for i in range(n):
-        weighted = weights[tile, i] * residual[i]
-        squares += weighted * residual[i]
-        residual[i] = weighted
-    return squares
+def _at_step(span: Span, rates: Floats, step: int) -> float:
+    return float(rates[step - span.first] if len(rates) > 1 else rates[0])
 
 
 @inlined
-def _dot(a: Floats, b: Floats, j: int, n: int) -> float:
-    """The dot product, in eight sums side by side: one would wait for itself at every row."""
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    whole = n - n % 8
-    for i in range(0, whole, 8):
-        s0 += a[i] * b[j, i]
-        s1 += a[i + 1] * b[j, i + 1]
-        s2 += a[i + 2] * b[j, i + 2]
-        s3 += a[i + 3] * b[j, i + 3]
-        s4 += a[i + 4] * b[j, i + 4]
-        s5 += a[i + 5] * b[j, i + 5]
-        s6 += a[i + 6] * b[j, i + 6]
-        s7 += a[i + 7] * b[j, i + 7]
-    for i in range(whole, n):
-        s0 += a[i] * b[j, i]
-    return ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
-
-
-@inlined
-def _square_and_sum(a: Floats, n: int) -> tuple[float, float]:
-    """The sum of squares and the sum, each in four sums side by side."""
-    q0 = q1 = q2 = q3 = 0.0
-    s0 = s1 = s2 = s3 = 0.0
-    whole = n - n % 4
-    for i in range(0, whole, 4):
-        q0 += a[i] * a[i]
-        q1 += a[i + 1] * a[i + 1]
-        q2 += a[i + 2] * a[i + 2]
-        q3 += a[i + 3] * a[i + 3]
-        s0 += a[i]
-        s1 += a[i + 1]
-        s2 += a[i + 2]
-        s3 += a[i + 3]
-    for i in range(whole, n):
-        q0 += a[i] * a[i]
-        s0 += a[i]
-    return (q0 + q2) + (q1 + q3), (s0 + s2) + (s1 + s3)
-
-
-@inlined
-def _scale_gradient(state: State, scale: float) -> float:
-    """Turn the dot products into the loss's gradient; its L2 norm."""
-    squares = 0.0
-    for i in range(len(state.gradient)):
-        state.gradient[i] *= scale
-        squares += state.gradient[i] * state.gradient[i]
-    return math.sqrt(squares)
-
-
-@inlined
-def _update(state: State, rule: Rule, first: bool) -> bool:
-    """One update as torch.optim.SGD makes it; false, and none, where it would not be finite."""
-    finite = True
-    for i in range(len(state.parameters)):
-        direction = state.gradient[i] + rule.weight_decay * state.parameters[i]
-        if rule.momentum != 0.0:
-            if first:
-                state.velocity[i] = direction
-            else:
-                pulled = (1.0 - rule.dampening) * direction
-                state.velocity[i] = rule.momentum * state.velocity[i] + pulled
-            if rule.nesterov:
-                direction += rule.momentum * state.velocity[i]
-            else:
-                direction = state.velocity[i]
-        state.candidate[i] = state.parameters[i] - rule.lr * direction
-        # A direction past float32's range would be infinite there, and so would the weight.
-        in_range = abs(direction) <= rule.largest and abs(state.candidate[i]) <= rule.largest
-        finite = finite and in_range
-    if finite:
-        state.parameters[:] = state.candidate
-    return finite
+def _move(problem: Problem, state: State, span: Span, step: int, norm: float) -> Move:
+    """The step's update; a long gradient is shortened as torch.nn.utils.clip_grad_norm_ does."""
+    scale = min(problem.clip / (norm + _CLIP_FLOOR), 1.0) if problem.clip > 0.0 else 1.0
+    momentum = _at_step(span, span.momentum, step)
+    is_first = not state.is_moving[0]
+    state.is_moving[0] = state.is_moving[0] or momentum != 0.0
+    number, lr = state.n_updates[0] + 1.0, _at_step(span, span.lr, step)
+    return Move(number, lr, momentum, problem.rule.sign * scale, is_first)

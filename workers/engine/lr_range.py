@@ -19,11 +19,11 @@ from workers.engine.data import Data, RowSource
 from workers.engine.descent import Descent
 from workers.engine.dtypes import largest
 from workers.engine.errors import SpecificationError
-from workers.engine.fitting import STRATEGIES, Clock, OnProgress, check
+from workers.engine.fitting import STRATEGIES, check
 from workers.engine.lr_curve import Curve
 from workers.engine.lr_suggestions import fewest_points, steepest, valley
 from workers.engine.planner import choose_strategy
-from workers.engine.results import Progress
+from workers.engine.reporting import Clock, OnProgress, Reporter
 from workers.engine.schedules import Schedule
 from workers.engine.snapshot import Start
 from workers.engine.specification import Specification
@@ -33,8 +33,6 @@ from workers.engine.standardize import Scaling, scaled
 Floats = NDArray[np.float64]
 StepMode = Literal["exp", "linear"]
 StopReason = Literal["completed", "diverged", "interrupted"]
-
-_PROGRESS_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +127,7 @@ def lr_range_test(
         raise ValueError("the weights are all 0: no row counts")
     strategy, descent = _begin(ranged, data)
     curve = Curve(rule.smooth_f, rule.diverge_th)
-    reporter = _Reporter(on_progress, rule.num_iter, clock)
+    reporter = Reporter(on_progress, descent.trace.batches, clock)
     stop_reason = _run(descent, curve, should_stop, reporter)
     reason = _silence(curve, rule, stop_reason)
     lr, loss = np.array(curve.lr), np.array(curve.loss)
@@ -180,7 +178,7 @@ def _ranged(spec: Specification, rule: LrRange) -> Specification:
         tolerance=None,
         early_stopping=None,
         validation=None if isinstance(held_out, GivenValidation) else held_out,
-        strategy="auto" if spec.strategy in ("kernels", "spectral") else spec.strategy,
+        strategy="auto" if spec.strategy in ("kernels", "spectral", "normal") else spec.strategy,
     )
 
 
@@ -196,29 +194,8 @@ def _begin(spec: Specification, data: Data | RowSource) -> tuple[str, Descent]:
     return strategy, STRATEGIES[strategy](spec, train, batches, start)
 
 
-class _Reporter:
-    """Passes on a test's progress, but not too often."""
-
-    def __init__(self, on_progress: OnProgress | None, num_iter: int, clock: Clock) -> None:
-        self._on_progress = on_progress
-        self._num_iter = num_iter
-        self._clock = clock
-        self._next = clock() + _PROGRESS_SECONDS
-
-    def report(self, descent: Descent) -> None:
-        """Call `on_progress` if the last call is long enough ago."""
-        now = self._clock()
-        if self._on_progress is None or now < self._next:
-            return
-        self._next = now + _PROGRESS_SECONDS
-        trace = descent.trace
-        epoch = trace.batches.epoch_of(descent.n_steps - 1)
-        step, loss, lr = descent.n_steps, trace.last_loss, trace.last_lr
-        self._on_progress(Progress(step, self._num_iter, epoch, loss, lr))
-
-
 def _run(
-    descent: Descent, curve: Curve, should_stop: Callable[[], bool] | None, reporter: _Reporter
+    descent: Descent, curve: Curve, should_stop: Callable[[], bool] | None, reporter: Reporter
 ) -> StopReason:
     trace = descent.trace
     for iteration in range(trace.batches.total_steps):

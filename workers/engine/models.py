@@ -74,6 +74,14 @@ class Softmax(Linear):
 
 Model = Linear | Mlp
 
+
+def layer_widths(model: Model, shape: Shape) -> list[int]:
+    """The numbers that go into each layer, and those that come out of the last one."""
+    if isinstance(model, Mlp):
+        return model.widths(shape)
+    return [shape.n_features, model.n_outputs(shape)]
+
+
 # One entry a kind of the contract.
 MODELS: Mapping[str, type[Model]] = {
     "linear": Linear,

@@ -49,6 +49,7 @@ class Network(nn.Module):
             nn.BatchNorm1d(width, device="meta", dtype=dtype)
             for width in (mlp.hidden if mlp.batch_norm else ())
         )
+        self.made_of = mlp
         self._activation = ACTIVATIONS[mlp.activation]
         self._output = OUTPUTS[mlp.output]
         self._dropout = mlp.dropout
@@ -70,8 +71,12 @@ class Network(nn.Module):
     def _dropped(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training or self._dropout == 0:
             return x
+        return x * self.draw_kept(x) / (1 - self._dropout)
+
+    def draw_kept(self, x: torch.Tensor) -> torch.Tensor:
+        """Which numbers of x the next dropout keeps, a bool each."""
         drawn = torch.rand(x.shape, generator=self._generator, dtype=x.dtype)
-        return x * (drawn >= self._dropout) / (1 - self._dropout)
+        return drawn >= self._dropout
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,11 @@ class Mlp:
 
     def widths(self, shape: Shape) -> list[int]:
         """The numbers that go into each layer, and those that come out of the last one."""
-        return [shape.n_features, *self.hidden, shape.n_classes or shape.n_targets]
+        return [shape.n_features, *self.hidden, self.n_outputs(shape)]
+
+    def n_outputs(self, shape: Shape) -> int:
+        """How many numbers the model gives for a row."""
+        return shape.n_classes or shape.n_targets
 
     def weight_shapes(self, shape: Shape) -> dict[str, tuple[int, ...]]:
         """The shape of every weight by its state_dict name, in the module's order."""

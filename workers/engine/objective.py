@@ -17,6 +17,7 @@ class Objective:
         self._model = model
         self._loss = loss
         self._penalty = penalty
+        self._learns = False
         self._parameters = list(model.parameters())
         self._weights = [
             parameter
@@ -26,6 +27,7 @@ class Objective:
 
     def mean(self, parts: Iterator[Part]) -> float:
         """The mean loss of all parts together, and the penalty."""
+        self._learns = torch.is_grad_enabled()
         loss = self._mean_loss(parts)
         if not self._penalty:
             return loss
@@ -46,7 +48,7 @@ class Objective:
             del part
         if weight in (0.0, 1.0):
             return total
-        if torch.is_grad_enabled():
+        if self._learns:
             self._divide_gradients(weight)
         return total / weight
 
@@ -64,7 +66,10 @@ class Objective:
                 parameter.grad /= by
 
     def _part_loss(self, part: Part) -> torch.Tensor:
-        prediction = self._model(part.x)
+        return self._loss_at(self._model(part.x), part)
+
+    def _loss_at(self, prediction: torch.Tensor, part: Part) -> torch.Tensor:
+        """The part's mean loss at predictions (m, k)."""
         if part.weight is None:
             return self._loss.mean(prediction, part.y)
         losses = self._loss.of_samples(prediction, part.y)

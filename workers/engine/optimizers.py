@@ -1,8 +1,10 @@
 """The optimizers: torch.optim's names, arguments and rules."""
 
+import inspect
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Self
 
 from torch import nn, optim
@@ -24,6 +26,14 @@ OPTIMIZERS: Mapping[str, type[optim.Optimizer]] = {
     "rprop": optim.Rprop,
     "lbfgs": optim.LBFGS,
 }
+# Those that torch has in one pass on a CPU too.
+_FUSED = frozenset({"sgd", "adam", "adamw", "adagrad"})
+
+
+@cache
+def _defaults(kind: str) -> Mapping[str, Any]:
+    parameters = inspect.signature(OPTIMIZERS[kind]).parameters.values()
+    return {one.name: one.default for one in parameters if one.default is not one.empty}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,11 @@ class Optimizer:
         return cls(mapping["kind"], arguments)
 
     @property
+    def all_arguments(self) -> Mapping[str, Any]:
+        """The arguments, and torch's defaults of those that are not given."""
+        return {**_defaults(self.kind), **self.arguments}
+
+    @property
     def lr(self) -> float:
         """The learning rate before any schedule."""
         return float(self.arguments["lr"])
@@ -81,11 +96,15 @@ class Optimizer:
         """Whether a step looks at the loss several times, as LBFGS does."""
         return self.kind == "lbfgs"
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
-        """The torch optimizer of these parameters, as one group."""
+    def build(self, parameters: Iterable[nn.Parameter], *, fused: bool = False) -> optim.Optimizer:
+        """The torch optimizer of these parameters, as one group.
+
+        `fused` where torch has its update as one pass over the numbers, which rounds otherwise.
+        """
         build: Any = OPTIMIZERS[self.kind]
+        extra = {"fused": True} if fused and self.kind in _FUSED else {}
         try:
-            optimizer: optim.Optimizer = build(parameters, **self.arguments)
+            optimizer: optim.Optimizer = build(parameters, **self.arguments, **extra)
         except ValueError as error:
             raise SpecificationError("/optimizer", str(error)) from error
         return optimizer

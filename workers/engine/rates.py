@@ -111,7 +111,7 @@ def rates(spec: Specification, batches: Batches, snapshot: Snapshot | None = Non
 
 
 def _momentum(optimizer: Optimizer) -> float:
-    arguments = optimizer.arguments
+    arguments = optimizer.all_arguments
     return float(arguments["betas"][0] if "betas" in arguments else arguments.get("momentum", 0.0))
 
 

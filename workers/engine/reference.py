@@ -1,13 +1,15 @@
 """The plain PyTorch loop: the definition of a fit, for every specification."""
 
 import math
+from functools import partial
 
 import torch
 
 from workers.engine.batches import Batches
 from workers.engine.data import Shape
 from workers.engine.dtypes import Weights, torch_dtype
-from workers.engine.early_stopping import Patience
+from workers.engine.epoch_ends import EpochEnds
+from workers.engine.named_parts import Arrays, joined, part
 from workers.engine.networks import Network
 from workers.engine.objective import Objective
 from workers.engine.results import Status
@@ -23,7 +25,14 @@ _STEP_OVERHEAD_WORK = 2**18
 
 
 class ReferenceDescent:
-    """A fit under way in the plain loop. See `workers.engine.descent.Descent`."""
+    """A fit under way in the plain loop. See `workers.engine.descent.Descent`.
+
+    At each epoch's end it looks at the `held_out` rows, if there are any: `look_rows`, infinite
+    where they are not in memory.
+    """
+
+    objective_of: type[Objective] = Objective
+    rule_of: type[Rule] = Rule
 
     def __init__(
         self,
@@ -34,11 +43,12 @@ class ReferenceDescent:
         start: Start,
         *,
         held_out: Rows | None = None,
+        look_rows: float = 0,
     ) -> None:
         initial = start.weights if start.snapshot is None else start.snapshot.weights
-        work = batches.size * sum(w.size for w in initial.values() if w.ndim > 1)
+        row_work = sum(w.size for w in initial.values() if w.ndim > 1)
+        work = batches.size * row_work
         self._rows = rows
-        self._held_out = held_out
         self._model = spec.model.module(shape, torch_dtype(spec.dtype))
         # A batch norm's count of batches is no weight: nothing follows from it.
         self._model.load_state_dict(
@@ -47,18 +57,20 @@ class ReferenceDescent:
         self._names = list(start.weights)
         self._shuffle_seed = spec.seeds.shuffle
         self._parameters = list(self._model.parameters())
-        self._objective = Objective(self._model, spec.loss, spec.penalty)
+        self._objective = self.objective_of(self._model, spec.loss, spec.penalty)
         self.trace = Trace(batches, spec.record.every, spec.optimizer.lr, start.snapshot)
         self._made_by = spec.optimizer.made_by
-        self._rule = Rule(spec, self._parameters, self.trace, start.snapshot)
+        self._rule = self.rule_of(spec, self._parameters, self.trace, start.snapshot)
         self._gradient = torch.empty(0)
         self.n_steps = 0
         self.failed_step: int | None = None
         self.end: Status | None = None
-        self._patience = None if spec.early_stopping is None else Patience(spec.early_stopping)
-        self._best: Weights | None = None
+        watched = None if held_out is None else partial(self._loss_over, held_out)
+        self._epoch_ends = EpochEnds(spec.early_stopping, watched)
         self.n_threads = threads_for(work)
-        self.chunk_steps = max(1, _CHUNK_WORK // (work + _STEP_OVERHEAD_WORK))
+        self.chunk_steps = batches.steps_within(
+            _CHUNK_WORK, work + _STEP_OVERHEAD_WORK, look_rows * row_work
+        )
 
     def advance(self, n_steps: int) -> None:
         """Make so many updates, or fewer where one fails or the fit ends."""
@@ -68,13 +80,16 @@ class ReferenceDescent:
                 if self.failed_step is not None or self.end is not None:
                     return
 
-    @torch.no_grad()
     def settle(self) -> None:
         """After the last step: go back to the best weights, where the specification says so."""
-        if self._best is not None:
-            state = self._model.state_dict()
-            for name, weight in self._best.items():
-                state[name].copy_(torch.tensor(weight))
+        if self._epoch_ends.best is not None:
+            self._put(self._epoch_ends.best)
+
+    @torch.no_grad()
+    def _put(self, weights: Weights) -> None:
+        state = self._model.state_dict()
+        for name, weight in weights.items():
+            state[name].copy_(torch.tensor(weight))
 
     def weights(self) -> Weights:
         """Copies of the weights by their state_dict names."""
@@ -103,6 +118,23 @@ class ReferenceDescent:
             schedule=self._rule.schedule_state(),
         )
 
+    def kept(self) -> Arrays:
+        """Copies of all that `advance` changes, but for the trace."""
+        return joined(
+            {"snapshot": self.snapshot().to_arrays(), "epoch_ends": self._epoch_ends.kept()}
+        )
+
+    def take_up(self, kept: Arrays, n_steps: int) -> None:
+        """Go to where the same fit kept this."""
+        self.n_steps = n_steps
+        self._epoch_ends.take_up(part(kept, "epoch_ends"))
+        self._rewind(Snapshot.from_arrays(part(kept, "snapshot")))
+
+    def _rewind(self, snapshot: Snapshot) -> None:
+        """Go back to the weights and the optimizer's state of this very fit."""
+        self._put(snapshot.weights)
+        self._rule.rewind(snapshot)
+
     def final_loss(self) -> float:
         """The loss over the whole training set."""
         with torch_threads(self.n_threads):
@@ -128,7 +160,7 @@ class ReferenceDescent:
             return
         self.trace.add(loss, grad_norm, self._rule.lr)
         self._rule.update(loss, lambda: self._evaluate()[0])
-        if not all(bool(p.isfinite().all()) for p in self._parameters):
+        if not self._is_finite():
             self._fail(before)
             return
         self.n_steps += 1
@@ -138,17 +170,9 @@ class ReferenceDescent:
 
     def _end_epoch(self, epoch: int) -> None:
         """Look at the held-out rows, move the rate, and see whether the fit still gets better."""
-        train_loss = loss = self.trace.epoch_loss(epoch)
-        if self._held_out is not None:
-            loss = self._loss_over(self._held_out)
-            self.trace.validation_loss[epoch] = loss
+        loss = self._epoch_ends.look(self.trace, epoch, self.weights)
         self._rule.move("epoch", loss)
-        if self._patience is None:
-            return
-        best = self._patience.look(train_loss=train_loss, validation_loss=loss)
-        if best and self._patience.keeps_the_best:
-            self._best = self.weights()
-        if self._patience.is_over:
+        if self._epoch_ends.is_over:
             self.end = "early_stopped"
 
     def _evaluate(self) -> tuple[float, float]:
@@ -163,6 +187,9 @@ class ReferenceDescent:
     def _state(self) -> list[torch.Tensor]:
         """Copies of all that a step changes: the parameters, and what batch norms keep."""
         return [tensor.detach().clone() for tensor in self._model.state_dict().values()]
+
+    def _is_finite(self) -> bool:
+        return all(bool(p.isfinite().all()) for p in self._parameters)
 
     @torch.no_grad()
     def _fail(self, before: list[torch.Tensor]) -> None:

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from workers.engine.dtypes import Weights
 from workers.engine.snapshot import Snapshot
+from workers.engine.spectrum import Squares
 from workers.engine.splitting import Split
 from workers.engine.standardize import Scaling
 
 Status = Literal["completed", "converged", "diverged", "early_stopped", "interrupted", "time_limit"]
-# Why a fit was not computed in closed form: squares of the data would not have told it well enough,
-# or sums of them are no finite numbers.
-Fallback = Literal["ill_conditioned", "not_finite"]
+# Why a fit was not computed from the rows' squares: these would not have told it well enough, or
+# sums of them are no finite numbers, or its steps enlarge what sums are rounded by too much.
+Fallback = Literal["ill_conditioned", "not_finite", "sensitive"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +66,8 @@ class Result:
     `strategy` is the one that ran; `fallback` why it is not the one that was chosen, if so.
     `split` has the rows fitted to and held out, in their own units; `scaling` is what the features
     were standardized by, and what the weights belong to. `snapshot` is the inner state after the
-    last update, whichever weights are given.
+    last update, whichever weights are given. `squares` are what a strategy that makes no loop over
+    the rows of float64 knows of them.
     """
 
     status: Status
@@ -84,14 +86,28 @@ class Result:
     scaling: Scaling | None = None
     trajectory: Trajectory | None = None
     fallback: Fallback | None = None
+    squares: Squares | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EpochLosses:
+    """One epoch's losses, as the history has them; None where nothing was held out."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a running fit is: `step` updates done, the last one's epoch, loss and lr."""
+    """Where a running fit is: `step` updates done, the last one's epoch, loss and lr.
+
+    `last_epoch` is the last one that is over, None before the first one's end.
+    """
 
     step: int
     total_steps: int
     epoch: int
     loss: float
     lr: float
+    last_epoch: EpochLosses | None = None

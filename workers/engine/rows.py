@@ -76,8 +76,20 @@ def copied(rows: Part) -> Part:
 class MemoryRows:
     """Rows in memory. See `Rows`."""
 
-    def __init__(self, data: Data, batches: Batches, shuffle_seed: int, dtype: DType) -> None:
+    def __init__(
+        self,
+        data: Data,
+        batches: Batches,
+        shuffle_seed: int,
+        dtype: DType,
+        *,
+        most_rows: int | None = None,
+        whole_batches: bool = True,
+    ) -> None:
+        """`most_rows` are evaluated at once, and come at once of a batch if it is not `whole`."""
         self._all = tensors(data, dtype)
+        self._most_rows = most_rows or len(data.x)
+        self._batch_rows = batches.size if whole_batches else self._most_rows
         self._batches = batches
         self._shuffle_seed = shuffle_seed
         self._shuffle: int | None = None
@@ -87,14 +99,19 @@ class MemoryRows:
         """The step's batch."""
         first, stop = self._batches.bounds(step)
         if not self._batches.shuffled:
-            yield cut(self._all, first, stop)
+            yield from self._cut(first, stop, self._batch_rows)
             return
         epoch = self._batches.shuffle_of(step)
         if self._shuffle != epoch:
             self._order = shuffle_rows(self._batches.n_rows, self._shuffle_seed, epoch)
             self._shuffle = epoch
-        yield take(self._all, self._order[first:stop])
+        for order in self._order[first:stop].split(self._batch_rows):
+            yield take(self._all, order)
 
     def all_parts(self) -> Iterator[Part]:
         """The whole training set."""
-        yield self._all
+        yield from self._cut(0, len(self._all.x), self._most_rows)
+
+    def _cut(self, first: int, stop: int, most_rows: int) -> Iterator[Part]:
+        for begin in range(first, stop, most_rows):
+            yield cut(self._all, begin, min(begin + most_rows, stop))

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import nn, optim
 
-from workers.engine.schedule_state import take_up, write_down
+from workers.engine.schedule_state import put, take_up, write_down
 from workers.engine.schedules import Interval
 from workers.engine.snapshot import ScheduleState, Snapshot, in_tensors
 from workers.engine.specification import Specification
@@ -35,7 +35,7 @@ class Rule:
         self._searches = spec.optimizer.searches
         self.gradient = torch.empty(0)
         self._spec = spec
-        self._optimizer = spec.optimizer.build(parameters)
+        self._optimizer = self._build(parameters)
         self._scheduled = spec.schedule
         if spec.schedule is not None:
             n_moves = trace.batches.n_moves(spec.schedule.interval)
@@ -45,10 +45,24 @@ class Rule:
         if snapshot is not None:
             self._resume(snapshot)
 
+    def _build(self, parameters: list[nn.Parameter]) -> optim.Optimizer:
+        return self._spec.optimizer.build(parameters)
+
     def _resume(self, snapshot: Snapshot) -> None:
         # Not by torch's `load_state_dict`, which rounds anew what is kept in another precision.
         for parameter, state in zip(self._parameters, snapshot.optimizer, strict=False):
-            self._optimizer.state[parameter].update(in_tensors(state))
+            kept = self._optimizer.state[parameter]
+            kept.update(_in_kind(in_tensors(state), parameter))
+            # torch makes it at the first update alone, when no schedule may have set a momentum.
+            if kept and self._spec.optimizer.kind == "rmsprop" and self._scheduled is not None:
+                kept.setdefault("momentum_buffer", torch.zeros_like(parameter))
+
+    def rewind(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot of this very fit."""
+        self._optimizer.state.clear()
+        self._resume(snapshot)
+        if snapshot.schedule is not None:
+            put(snapshot.schedule, self._schedule, self._optimizer)
 
     def optimizer_state(self) -> list[dict[str, Any]]:
         """The optimizer's state, a dictionary a parameter; none before the first update."""
@@ -92,6 +106,10 @@ class Rule:
         known = [loss]
         self._optimizer.step(lambda: known.pop() if known else again())
 
+    def tick(self) -> None:
+        """Count an update that was made elsewhere: torch's schedules see that there was one."""
+        self._optimizer.step()
+
     def move(self, interval: Interval, loss: float) -> None:
         """Move the rate on after an update, or an epoch, of this loss, if it moves then."""
         if self._scheduled is None or self._scheduled.interval != interval:
@@ -100,3 +118,11 @@ class Rule:
             self._schedule.step(loss)  # type: ignore[arg-type]
         else:
             self._schedule.step()
+
+
+def _in_kind(state: dict[str, Any], parameter: nn.Parameter) -> dict[str, Any]:
+    """Buffers of another precision in the parameter's; counts, which have no axis, as they are."""
+    return {
+        name: value.to(parameter.dtype) if isinstance(value, torch.Tensor) and value.ndim else value
+        for name, value in state.items()
+    }

@@ -9,13 +9,13 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.engine.compiled import compiled
+from workers.engine.compiled import compiled_to_the_letter
 
 Floats = NDArray[np.float64]
 Moves = NDArray[np.int64]
 
 
-@compiled
+@compiled_to_the_letter
 def decay_polynomially(lr: float, moves: Moves, total_iters: int, power: float) -> Floats:
     """PolynomialLR's rates after each of the moves, from the rate before them."""
     rates = np.empty(len(moves))
@@ -27,7 +27,7 @@ def decay_polynomially(lr: float, moves: Moves, total_iters: int, power: float) 
     return rates
 
 
-@compiled
+@compiled_to_the_letter
 def anneal(lr: float, moves: Moves, base_lr: float, eta_min: float, t_max: int) -> Floats:
     """CosineAnnealingLR's rates after each of the moves, from the rate before them."""
     rates = np.empty(len(moves))
@@ -42,7 +42,7 @@ def anneal(lr: float, moves: Moves, base_lr: float, eta_min: float, t_max: int) 
     return rates
 
 
-@compiled
+@compiled_to_the_letter
 def restart(place: Floats, length: Floats, base_lr: float, eta_min: float) -> Floats:
     """CosineAnnealingWarmRestarts' rates, by the place within each half-wave and its length."""
     rates = np.empty(len(place))
@@ -52,7 +52,7 @@ def restart(place: Floats, length: Floats, base_lr: float, eta_min: float) -> Fl
     return rates
 
 
-@compiled
+@compiled_to_the_letter
 def cycle_once(moves: Moves, ends: Floats, levels: Floats, cosine: bool) -> Floats:
     """What OneCycleLR moves between levels: phase i ends at ends[i], from levels[i] to the next."""
     moved = np.empty(len(moves))
@@ -70,7 +70,7 @@ def cycle_once(moves: Moves, ends: Floats, levels: Floats, cosine: bool) -> Floa
     return moved
 
 
-@compiled
+@compiled_to_the_letter
 def cycle(moves: Moves, total_size: float, step_ratio: float, mode: int, gamma: float) -> Floats:
     """How far from its base CyclicLR is after each of the moves, 1 being the first peak.
 

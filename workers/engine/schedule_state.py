@@ -40,6 +40,13 @@ def take_up(
     if state is None or state.made_of != made_of(spec):
         return
     _refuse_past_the_end(state, n_moves)
+    put(state, schedule, optimizer)
+
+
+def put(
+    state: ScheduleState, schedule: lr_scheduler.LRScheduler, optimizer: TorchOptimizer
+) -> None:
+    """Move the schedule to where the state says, and what it sets in the optimizer with it."""
     vars(schedule).update(state.state)
     moved = {k: tuple(v) if isinstance(v, list) else v for k, v in state.group.items()}
     optimizer.param_groups[0].update(moved)

@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from workers.engine.dtypes import Weights
-
-Arrays = Mapping[str, NDArray[Any]]
+from workers.engine.named_parts import Arrays
 
 _FACTS = "facts"
 _WEIGHT = "weight."
 _PLACE = "array"
 _SPECTRAL = "spectral."
 _SPECTRAL_ARRAYS = ("origin", "place", "pull", "velocity")
+_NORMAL_ORIGIN = "normal.origin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,17 @@ class SpectralState:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class NormalState:
+    """Where a descent by normal equations has its weights from: `origin` (k·p,) float64.
+
+    Of these weights the rows' normal equations have the spectrum of this `digest`.
+    """
+
+    digest: str
+    origin: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """A fit between two updates.
 
@@ -52,7 +63,8 @@ class Snapshot:
     the trace's sum for an epoch that has not ended. `weights` are in the precision in which the
     strategy computes. `optimizer` is the state of torch's optimizer, a dictionary a parameter in
     the module's order, its tensors perhaps numpy arrays; `made_by` is what the optimizer was, but
-    for its rate. A closed form leaves its `spectral` state beside these.
+    for its rate. A closed form leaves its `spectral` state beside these, and a descent by normal
+    equations its `normal` one.
     """
 
     position: int
@@ -63,6 +75,7 @@ class Snapshot:
     optimizer: list[dict[str, Any]]
     schedule: ScheduleState | None = None
     spectral: SpectralState | None = None
+    normal: NormalState | None = None
 
     def position_for(self, per_epoch: int) -> int:
         """Where a fit with so many updates an epoch goes on.
@@ -90,9 +103,12 @@ class Snapshot:
                 "group": dict(schedule.group),
             },
             "spectral": spectral and spectral.digest,
+            "normal": self.normal and self.normal.digest,
         }
         if spectral is not None:
             arrays |= {_SPECTRAL + name: getattr(spectral, name) for name in _SPECTRAL_ARRAYS}
+        if self.normal is not None:
+            arrays[_NORMAL_ORIGIN] = self.normal.origin
         arrays[_FACTS] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
         return arrays
 
@@ -102,6 +118,7 @@ class Snapshot:
         facts = json.loads(arrays[_FACTS].tobytes())
         schedule, digest = facts["schedule"], facts.get("spectral")
         spectral = (arrays[_SPECTRAL + name] for name in _SPECTRAL_ARRAYS)
+        normal = facts.get("normal")
         return cls(
             position=facts["position"],
             per_epoch=facts["per_epoch"],
@@ -115,6 +132,7 @@ class Snapshot:
             optimizer=_unpack(facts["optimizer"], arrays),
             schedule=schedule and ScheduleState(**schedule),
             spectral=None if digest is None else SpectralState(digest, *spectral),
+            normal=None if normal is None else NormalState(normal, arrays[_NORMAL_ORIGIN]),
         )
 
 

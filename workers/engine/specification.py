@@ -16,7 +16,9 @@ from workers.engine.splitting import GivenValidation, Validation, validation_fro
 
 __all__ = ["Limits", "Penalty", "Record", "Seeds", "Specification", "SpecificationError"]
 
-StrategyName = Literal["auto", "reference", "kernels", "spectral", "streaming"]
+StrategyName = Literal[
+    "auto", "reference", "graphs", "kernels", "large", "normal", "spectral", "streaming"
+]
 Member = TypeVar("Member")
 
 
@@ -87,7 +89,7 @@ class Specification:
     init: Init
     seeds: Seeds
     dtype: DType
-    device: Literal["auto", "cpu"]
+    device: Literal["auto", "cpu", "cuda"]
     record: Record
     limits: Limits
     strategy: StrategyName

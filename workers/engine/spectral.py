@@ -1,19 +1,23 @@
 """A full-batch descent of least squares under way in closed form."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.engine import spectral_loops
+from workers.engine import small_tables, spectral_loops
 from workers.engine.data import RowSource, Shape
 from workers.engine.dtypes import Weights, largest
 from workers.engine.early_stopping import EarlyStopping
+from workers.engine.named_parts import Arrays, copied_fields, put_fields
 from workers.engine.normal_equations import Layer, finished, pass_threads, sum_squares
 from workers.engine.rates import Rates
 from workers.engine.results import Status
 from workers.engine.snapshot import Snapshot, SpectralState
 from workers.engine.specification import Specification
+from workers.engine.spectrum import digest
+from workers.engine.spectrum_loops import Spectrum
 from workers.engine.survey import Found
 from workers.engine.threads import one_blas_thread
 from workers.engine.trace import Trace
@@ -22,7 +26,8 @@ Floats = NDArray[np.float64]
 
 _CHUNK_WORK = 2**20
 _STEP_OVERHEAD_WORK = 2**4
-_ENDS: dict[int, Status] = {
+_MOVING = "moving"
+ENDS: dict[int, Status] = {
     spectral_loops.AT_REST: "converged",
     spectral_loops.NO_BETTER: "early_stopped",
 }
@@ -48,7 +53,7 @@ class SpectralDescent:
         trace.lr[:] = rates.lr[:: trace.every]
         self._curve = _curve(found, spec.penalty.l2)
         self._held_out = _held_out(found)
-        self._rule = _rule(spec, len(self._curve.scale))
+        self._rule = rule_of(spec, len(self._curve.scale))
         self._moving, self._state = _start(found, self._curve, spec.record.gradients)
         self._record = spectral_loops.Record(
             trace.loss, trace.grad_norm, trace.epoch_sums, trace.validation_loss, trace.every
@@ -76,7 +81,7 @@ class SpectralDescent:
         if self.trace.n_losses > first:
             self.trace.last_loss = last_loss
             self.trace.last_lr = float(self._rates.lr[self.trace.n_losses - 1])
-        self.end = _ENDS.get(why)
+        self.end = ENDS.get(why)
         if why == spectral_loops.FAILED:
             self.failed_step = self.n_steps
 
@@ -97,25 +102,27 @@ class SpectralDescent:
 
     def snapshot(self) -> Snapshot:
         """What another fit needs to go on from the last update."""
-        state, batches = self._state, self.trace.batches
-        place, velocity = self._now(state.place), self._now(state.velocity)
-        moved = self._turned(velocity).named() if self._moving else {}
-        return Snapshot(
-            position=batches.position + self.n_steps,
-            per_epoch=batches.per_epoch,
-            epoch_sum=self.trace.unfinished_sum(),
-            made_by=self._spec.optimizer.made_by,
-            weights=self._layer_at(place).named(),
-            optimizer=[{"momentum_buffer": part} for part in moved.values()],
-            schedule=self._rates.state(self.n_steps),
-            spectral=SpectralState(
-                digest=self._spectrum.digest(),
-                origin=self._curve.origin,
-                place=place.copy(),
-                pull=self._now(state.pull).copy(),
-                velocity=velocity.copy(),
-            ),
+        state = self._state
+        reached = Reached(
+            spectrum=self._spectrum,
+            origin=self._curve.origin,
+            place=self._now(state.place),
+            pull=self._now(state.pull),
+            velocity=self._now(state.velocity),
+            moving=self._moving,
+            n_steps=self.n_steps,
         )
+        return snapshot_of(self._spec, self._rates, self.trace, self._layer, reached)
+
+    def kept(self) -> Arrays:
+        """Copies of all that `advance` changes, but for the trace."""
+        return {**copied_fields(self._state), _MOVING: np.array([self._moving])}
+
+    def take_up(self, kept: Arrays, n_steps: int) -> None:
+        """Go to where the same fit kept this."""
+        self._moving = bool(kept[_MOVING][0])
+        put_fields(self._state, {name: kept[name] for name in kept if name != _MOVING})
+        self.n_steps = n_steps
 
     def final_loss(self) -> float:
         """The loss over the whole training set, at the weights as they are given back."""
@@ -134,6 +141,51 @@ class SpectralDescent:
         return self._layer.at(spectral_loops.turn(self._curve.axes, direction))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reached:
+    """Where a descent in a spectrum's coordinates came to: arrays (k·p,), target by target.
+
+    `origin` are the weights that the coordinates are around, `n_steps` updates ago; the velocity
+    means something where it is `moving`.
+    """
+
+    spectrum: Spectrum
+    origin: Floats
+    place: Floats
+    pull: Floats
+    velocity: Floats
+    moving: bool
+    n_steps: int
+
+
+def snapshot_of(
+    spec: Specification, rates: Rates, trace: Trace, layer: Layer, reached: Reached
+) -> Snapshot:
+    """What another fit needs to go on from there; `layer` is one of the fit's shape."""
+    batches, n_steps = trace.batches, reached.n_steps
+    axes = np.ascontiguousarray(reached.spectrum.basis.T)
+    weights = layer.at(reached.origin + spectral_loops.turn(axes, reached.place))
+    moved: Weights = {}
+    if reached.moving:
+        moved = layer.at(spectral_loops.turn(axes, reached.velocity)).named()
+    return Snapshot(
+        position=batches.position + n_steps,
+        per_epoch=batches.per_epoch,
+        epoch_sum=trace.unfinished_sum(),
+        made_by=spec.optimizer.made_by,
+        weights=weights.named(),
+        optimizer=[{"momentum_buffer": part} for part in moved.values()],
+        schedule=rates.state(n_steps),
+        spectral=SpectralState(
+            digest=digest(reached.spectrum),
+            origin=reached.origin,
+            place=reached.place.copy(),
+            pull=reached.pull.copy(),
+            velocity=reached.velocity.copy(),
+        ),
+    )
+
+
 def steps_a_chunk(shape: Shape, *, held_out: bool) -> int:
     """How many steps take some milliseconds."""
     n_coordinates = shape.n_features + 1
@@ -143,33 +195,24 @@ def steps_a_chunk(shape: Shape, *, held_out: bool) -> int:
 
 def loss_over(spec: Specification, rows: RowSource, layer: Layer) -> float:
     """The loss of a layer by one more pass over all rows; infinite where no dtype's number is."""
+    if small_tables.is_small(rows.shape):
+        return small_tables.loss_over(spec, rows, layer)
     squares, total = finished(sum_squares(rows, layer, spec.dtype))
     if not squares <= largest(spec.dtype):
         return math.inf
     with np.errstate(over="ignore"):
         penalty = spec.penalty.l2 * float(np.square(layer.weight).sum())
+        penalty += spec.penalty.l1 * float(np.abs(layer.weight).sum())
     return squares / (total * rows.shape.n_targets) + penalty
 
 
 def _curve(found: Found, l2: float) -> spectral_loops.Curve:
-    spectrum, layer = found.spectrum, found.layer
-    n_targets = len(spectrum.pull)
-    coefficients = layer.coefficients()
+    layer = found.layer
+    coefficients = np.array(layer.coefficients(), order="C")
     with one_blas_thread():
-        turned = coefficients @ spectrum.basis
-    scale = np.concatenate([spectrum.scale] * n_targets)
-    return spectral_loops.Curve(
-        scale=scale,
-        slope=2.0 / n_targets * scale,
-        turned=turned.ravel(),
-        origin=coefficients.ravel().copy(),
-        axes=np.ascontiguousarray(spectrum.basis.T),
-        rest=spectrum.rest,
-        l2=float(l2),
-        n_values=found.n_values,
-        n_targets=n_targets,
-        has_bias=layer.bias is not None,
-    )
+        return spectral_loops.curve_of(
+            found.spectrum, coefficients, found.n_values, float(l2), layer.bias is not None
+        )
 
 
 def _held_out(found: Found) -> spectral_loops.HeldOut:
@@ -186,7 +229,8 @@ def _held_out(found: Found) -> spectral_loops.HeldOut:
     )
 
 
-def _rule(spec: Specification, n_coordinates: int) -> spectral_loops.Rule:
+def rule_of(spec: Specification, n_coordinates: int) -> spectral_loops.Rule:
+    """The optimizer's arguments, and what ends the fit, for so many coordinates of all targets."""
     arguments = spec.optimizer.arguments
     never = EarlyStopping("train_loss", -1, 0.0, restore_best=False)
     stopping = spec.early_stopping or never
@@ -214,7 +258,7 @@ def _start(
     size = len(curve.scale)
     place, pull, velocity = np.zeros((2, size)), np.zeros((2, size)), np.zeros((2, size))
     pull[0] = found.spectrum.pull.ravel()
-    if found.state is not None:
+    if isinstance(found.state, SpectralState):
         place[0], pull[0] = found.state.place, found.state.pull
         velocity[0] = found.state.velocity
     elif found.velocity is not None:

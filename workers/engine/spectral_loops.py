@@ -9,7 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.engine.compiled import compiled, inlined
+from workers.engine.compiled import (
+    compiled_to_the_letter,
+    inlined_to_the_letter,
+    internal_to_the_letter,
+)
+from workers.engine.spectrum_loops import Spectrum
 
 Floats = NDArray[np.float64]
 
@@ -133,7 +138,32 @@ class _Step(NamedTuple):
     moving: bool
 
 
-@compiled
+@compiled_to_the_letter
+def curve_of(
+    spectrum: Spectrum, coefficients: Floats, n_values: float, l2: float, has_bias: bool
+) -> Curve:
+    """The loss around coefficients (k, p), the bias last."""
+    n_targets, width = coefficients.shape
+    scale, slope = np.empty(n_targets * width), np.empty(n_targets * width)
+    for target in range(n_targets):
+        for i in range(width):
+            scale[target * width + i] = spectrum.scale[i]
+            slope[target * width + i] = 2.0 / n_targets * spectrum.scale[i]
+    return Curve(
+        scale=scale,
+        slope=slope,
+        turned=(coefficients @ spectrum.basis).ravel(),
+        origin=coefficients.ravel().copy(),
+        axes=np.ascontiguousarray(spectrum.basis.T),
+        rest=spectrum.rest,
+        l2=l2,
+        n_values=n_values,
+        n_targets=n_targets,
+        has_bias=has_bias,
+    )
+
+
+@compiled_to_the_letter
 def turn(axes: Floats, place: Floats) -> Floats:
     """From coordinates (k·p,) around a point to weights around it."""
     size = len(axes)
@@ -145,7 +175,7 @@ def turn(axes: Floats, place: Floats) -> Floats:
     return turned
 
 
-@compiled
+@compiled_to_the_letter
 def descend(  # noqa: PLR0917 (a tuple of tuples would be taken apart at every step)
     curve: Curve,
     held_out: HeldOut,
@@ -185,7 +215,7 @@ def descend(  # noqa: PLR0917 (a tuple of tuples would be taken apart at every s
             row, due = row + 1, record.every
         due -= 1
         if state.keeps_pull:
-            state.last_pull[:] = state.pull[now : now + size]
+            _copy(state.pull, now, state.last_pull)
         share = 1.0
         if grad_norm + _CLIPPING > rule.clip_grad_norm:
             share = rule.clip_grad_norm / (grad_norm + _CLIPPING)
@@ -204,7 +234,14 @@ def descend(  # noqa: PLR0917 (a tuple of tuples would be taken apart at every s
     return Outcome(stop, stop, last_loss, DONE, moving)
 
 
-@inlined
+@inlined_to_the_letter
+def _copy(source: Floats, first: int, target: Floats) -> None:
+    """The target's length from `first` on; an assignment would compile numba's errors of shapes."""
+    for i in range(len(target)):
+        target[i] = source[first + i]
+
+
+@inlined_to_the_letter
 def _sums(curve: Curve, state: State, now: int) -> tuple[float, float]:
     """The sums of squares of the pull, and of the gradient."""
     squares = 0.0
@@ -217,7 +254,7 @@ def _sums(curve: Curve, state: State, now: int) -> tuple[float, float]:
     return squares, norm_squares
 
 
-@inlined
+@inlined_to_the_letter
 def _update(
     curve: Curve, rule: Rule, state: State, step: _Step, surely: float
 ) -> tuple[float, float, bool]:
@@ -256,7 +293,7 @@ def _update(
     return squares, norm_squares, near
 
 
-@compiled
+@internal_to_the_letter
 def _fits(curve: Curve, rule: Rule, state: State, now: int) -> bool:
     """Whether the last direction and the weights after it are numbers of the dtype."""
     direction = turn(curve.axes, state.direction)
@@ -268,7 +305,7 @@ def _fits(curve: Curve, rule: Rule, state: State, now: int) -> bool:
     return fits
 
 
-@compiled
+@internal_to_the_letter
 def _is_finite(curve: Curve, rule: Rule, state: State, loss: float, now: int) -> bool:
     """Whether the loss, and the sums that it is made of, are numbers of the dtype."""
     if curve.l2 == 0.0:
@@ -286,15 +323,20 @@ def _is_finite(curve: Curve, rule: Rule, state: State, loss: float, now: int) ->
     return (loss - penalty) * curve.n_values <= rule.largest
 
 
-@compiled
+@internal_to_the_letter
 def _is_at_rest(curve: Curve, rule: Rule, state: State, now: int) -> bool:
     """Whether the gradient's largest entry is below the tolerance."""
-    pull = state.pull[now : now + len(curve.scale)]
-    gradient = turn(curve.axes, curve.slope * pull)
-    return bool(np.abs(gradient).max() < rule.tolerance)
+    pulled = np.empty(len(curve.scale))
+    for i in range(len(pulled)):
+        pulled[i] = curve.slope[i] * state.pull[now + i]
+    gradient = turn(curve.axes, pulled)
+    is_small = True
+    for i in range(len(gradient)):
+        is_small = is_small and abs(gradient[i]) < rule.tolerance
+    return is_small
 
 
-@inlined
+@inlined_to_the_letter
 def _held_out_loss(curve: Curve, held_out: HeldOut, rule: Rule, state: State, now: int) -> float:
     size = len(curve.axes)
     squares = 0.0
@@ -310,7 +352,7 @@ def _held_out_loss(curve: Curve, held_out: HeldOut, rule: Rule, state: State, no
     return loss if loss * held_out.n_values <= rule.largest else math.inf
 
 
-@inlined
+@inlined_to_the_letter
 def _is_no_better(rule: Rule, state: State, record: Record, step: int, now: int) -> bool:
     """Look at the epoch's loss, as `workers.engine.early_stopping.Patience`."""
     loss = record.validation_loss[step]
@@ -321,7 +363,7 @@ def _is_no_better(rule: Rule, state: State, record: Record, step: int, now: int)
         state.watch[1] = 0.0
         if rule.keeps_best:
             state.watch[2] = 1.0
-            state.best[:] = state.place[now : now + len(state.best)]
+            _copy(state.place, now, state.best)
     else:
         state.watch[1] += 1.0
     return bool(state.watch[1] >= rule.patience)

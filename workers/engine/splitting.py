@@ -64,7 +64,7 @@ class Subset:
             if len(inside):
                 block = self._source.read(begin, int(inside[-1]) + 1)
                 parts.append(_take(block, inside - begin))
-        return _joined(parts)
+        return joined(parts)
 
 
 def split_rows(
@@ -112,7 +112,8 @@ def _take(data: Data, rows: Rows) -> Data:
     return Data(data.x[rows], data.y[rows], weight, data.n_classes)
 
 
-def _joined(parts: list[Data]) -> Data:
+def joined(parts: list[Data]) -> Data:
+    """The rows of all parts, in order."""
     weights = [part.weight for part in parts if part.weight is not None]
     return Data(
         np.concatenate([part.x for part in parts]),

@@ -6,20 +6,23 @@ from contextlib import contextmanager
 from functools import cache
 from threading import Lock
 
+import scipy.linalg.cython_lapack  # noqa: F401 (compiled loops call it: `_blas` must see it)
 import threadpoolctl
 import torch
 
-_SMALL_WORK = 2**22
-_THREADS_OF_LARGE_WORK = 4
+# From how many multiplications a step on so many threads is worth it.
+_THREADS_FOR_WORK = {2**30: 4, 2**22: 2}
 
 
 def threads_for(work: int) -> int:
     """The threads of torch for steps of `work` multiplications, fixed by a fit's shape.
 
     The machine's cores are not asked: torch cuts its sums by threads, and the same fit must give
-    the same bits everywhere. A small step on two threads was up to 20 times slower than on one.
+    the same bits everywhere. A small step on two threads was up to 20 times slower than on one,
+    and one of 2²⁷ multiplications three times slower on more threads than there were cores; one of
+    2³⁰ does not mind.
     """
-    return 1 if work < _SMALL_WORK else _THREADS_OF_LARGE_WORK
+    return next((n for least, n in _THREADS_FOR_WORK.items() if work >= least), 1)
 
 
 @contextmanager
@@ -73,7 +76,7 @@ def one_blas_thread() -> _OneThread:
 
 
 def blas_kind() -> str:
-    """The kind of processor whose products numpy's library computes: its bits follow from it."""
+    """The kind of processor for which numpy and scipy compute: their bits follow from it."""
     return ", ".join(
         sorted({lib.get("architecture", lib["internal_api"]) for lib in _blas().info()})
     )
@@ -81,5 +84,5 @@ def blas_kind() -> str:
 
 @cache
 def _blas() -> threadpoolctl.ThreadpoolController:
-    """The libraries that numpy computes with; to look for them takes longer than a small fit."""
+    """The libraries of numpy and scipy; to look for them takes longer than a small fit."""
     return threadpoolctl.ThreadpoolController().select(user_api="blas")

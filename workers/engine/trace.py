@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.engine.batches import Batches
+from workers.engine.named_parts import Arrays
 from workers.engine.results import History
 from workers.engine.snapshot import Snapshot
 
@@ -49,6 +50,35 @@ class Trace:
         self.n_losses += 1
         self.last_loss = loss
         self.last_lr = lr
+
+    def rewind(self, n_losses: int, unfinished_sum: float) -> None:
+        """Go back to when so many steps were entered and `unfinished_sum` was this."""
+        self.n_losses = n_losses
+        epoch = self.batches.epoch_of(n_losses)
+        self.epoch_sums[epoch:] = 0.0
+        self.validation_loss[epoch:] = np.nan
+        if epoch < len(self.epoch_sums):
+            self.epoch_sums[epoch] = unfinished_sum
+
+    def kept(self) -> dict[str, NDArray[np.float64]]:
+        """Copies of all that was entered."""
+        n_kept = -(-self.n_losses // self.every)
+        n_epochs = min(self.batches.epoch_of(self.n_losses) + 1, len(self.epoch_sums))
+        return {
+            "loss": self.loss[:n_kept].copy(),
+            "grad_norm": self.grad_norm[:n_kept].copy(),
+            "lr": self.lr[:n_kept].copy(),
+            "epoch_sums": self.epoch_sums[:n_epochs].copy(),
+            "validation_loss": self.validation_loss[:n_epochs].copy(),
+            "last": np.array([self.n_losses, self.last_loss, self.last_lr]),
+        }
+
+    def take_up(self, kept: Arrays) -> None:
+        """Enter what another trace of the same fit has kept."""
+        for name in ("loss", "grad_norm", "lr", "epoch_sums", "validation_loss"):
+            getattr(self, name)[: len(kept[name])] = kept[name]
+        n_losses, self.last_loss, self.last_lr = (float(value) for value in kept["last"])
+        self.n_losses = int(n_losses)
 
     def unfinished_sum(self) -> float:
         """The sum of the epoch that goes on after the last step entered; 0 where none does."""

@@ -4,6 +4,7 @@ import numpy as np
 
 from workers.engine.descent import Descent
 from workers.engine.dtypes import Weights
+from workers.engine.named_parts import Arrays, joined, part
 from workers.engine.results import Trajectory
 from workers.engine.specification import Record
 
@@ -42,6 +43,15 @@ class TrajectoryWriter:
         if self._record.gradients:
             self._gradients.append(descent.gradients())
 
+    def kept(self) -> Arrays:
+        """What was seen so far."""
+        return joined({"weights": _stacked(self._weights), "gradients": _stacked(self._gradients)})
+
+    def take_up(self, kept: Arrays) -> None:
+        """Go on after what another writer of the same fit has seen."""
+        self._weights = _unstacked(part(kept, "weights"))
+        self._gradients = _unstacked(part(kept, "gradients"))
+
     def result(self, descent: Descent) -> Trajectory | None:
         """What was seen; None where nothing was asked for."""
         if not self.writes:
@@ -51,6 +61,11 @@ class TrajectoryWriter:
             weights=_stacked(self._weights),
             gradients=_stacked(self._gradients),
         )
+
+
+def _unstacked(stacked: Weights) -> list[Weights]:
+    n_seen = max((len(array) for array in stacked.values()), default=0)
+    return [{name: array[i] for name, array in stacked.items()} for i in range(n_seen)]
 
 
 def _stacked(seen: list[Weights]) -> Weights:

@@ -5,26 +5,40 @@ from typing import Any
 
 import numpy as np
 
+from workers.engine.compiled import DIRECTORY
+from workers.engine.compiling_once import compile_once
 from workers.engine.data import Data
 from workers.engine.fitting import STRATEGIES, fit
+from workers.engine.many import fit_many
 from workers.engine.specification import Specification
 
 
 def warm_up() -> None:
     """Run tiny fits by every strategy: loops are compiled, or loaded where numba kept them.
 
-    numba keeps them in `NUMBA_CACHE_DIR`, or beside the sources. Takes seconds in the first
-    process of a machine.
+    numba keeps them in `NUMBA_CACHE_DIR`, or beside the sources. Takes half a minute in the first
+    process of a machine, for which others wait, and a second in any other.
     """
+    compile_once(_run_tiny_fits, DIRECTORY)
+
+
+def _run_tiny_fits() -> None:
     x = np.ones((3, 1))
-    for weight, strategy, batch_size in product((None, np.ones(3)), STRATEGIES, (None, 2)):
-        if strategy == "spectral" and batch_size is not None:
+    cases = product((None, np.ones(3)), STRATEGIES, (None, 2), ("float32", "float64"))
+    for weight, strategy, batch_size, dtype in cases:
+        if strategy in ("spectral", "normal") and batch_size is not None:
             continue
         data = Data(x=x, y=x, weight=weight)
-        mapping = _TINY | {"strategy": strategy, "batch_size": batch_size}
-        fit(Specification.from_mapping(mapping), data)
+        mapping = _TINY | {"strategy": strategy, "batch_size": batch_size, "dtype": dtype}
+        spec = Specification.from_mapping(mapping)
+        fit(spec, data)
+        fit_many([spec], [data])
     for schedule in _SCHEDULES:
-        mapping = _TINY | {"strategy": "spectral", "scheduler": schedule | {"interval": "step"}}
+        mapping = _TINY | {
+            "strategy": "spectral",
+            "dtype": "float64",
+            "scheduler": schedule | {"interval": "step"},
+        }
         fit(Specification.from_mapping(mapping), Data(x=x, y=x))
 
 
@@ -69,7 +83,6 @@ _TINY: dict[str, Any] = {
     "steps": None,
     "init": {"kind": "default"},
     "seed": 0,
-    "dtype": "float32",
     "device": "cpu",
     "record": {"every": 1, "weights": False, "gradients": False},
     "limits": {"max_seconds": 60},

@@ -1,9 +1,7 @@
 """The engine as a peer, by the strategy that is named as the first argument."""
 
-import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -12,10 +10,10 @@ from service.schemas.fits import FitRequest
 from tests.benchmarks.peers.answering import Ready, answer_requests
 from tests.benchmarks.peers.figures import Fitted
 from tests.benchmarks.workloads import Job
-from workers.engine import Data, Result, Specification, fit, warm_up
+from workers.engine import Data, Result, Specification, fit, fit_many, warm_up
 
 
-def prepare(jobs: list[Job], strategy: str = "auto") -> Ready[list[Result]]:
+def prepare(jobs: list[Job], strategy: str = "auto") -> Ready[Sequence[Result]]:
     """Specifications and data as a worker has them when a fit begins."""
     specs = [specification(job, strategy) for job in jobs]
     tables = [Data(x=job.x, y=job.y, n_classes=job.n_classes) for job in jobs]
@@ -29,15 +27,12 @@ def specification(job: Job, strategy: str) -> Specification:
     return Specification.from_mapping(resolved | {"init": {"weights": job.init}})
 
 
-def fit_all(specs: Sequence[Specification], tables: Sequence[Data]) -> list[Result]:
+def fit_all(specs: Sequence[Specification], tables: Sequence[Data]) -> Sequence[Result]:
     """Fit them all, several at once where there are several."""
-    if len(specs) == 1:
-        return [fit(specs[0], tables[0])]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(fit, specs, tables))
+    return [fit(specs[0], tables[0])] if len(specs) == 1 else fit_many(specs, tables)
 
 
-def _read(results: list[Result]) -> Fitted:
+def _read(results: Sequence[Result]) -> Fitted:
     return Fitted(
         weights=np.stack(
             [np.concatenate([w.ravel() for w in result.weights.values()]) for result in results]

@@ -40,6 +40,12 @@ def prepare(jobs: list[Job], variant: str) -> Ready[list[Descended]]:
     return Ready(lambda: [_descend(table, batches) for table in tables], _read)
 
 
+def descend_on(job: Job, device: str) -> None:
+    """The usual loop with the data and the model on a device."""
+    table = _table(job)
+    _descend(Table(job, table.x.to(device), table.y.to(device)), _slices)
+
+
 def _table(job: Job) -> Table:
     dtype = _dtype(job)
     y = torch.tensor(job.y, dtype=dtype) if job.n_classes is None else torch.tensor(job.y[:, 0])
@@ -53,7 +59,7 @@ def _dtype(job: Job) -> torch.dtype:
 
 def _descend(table: Table, batches: Batches) -> Descended:
     """The loop of every tutorial."""
-    model = _model(table.job)
+    model = _model(table.job).to(table.x.device)
     optimizer = _optimizer(table.job, model)
     loss_of = nn.MSELoss() if table.job.n_classes is None else nn.CrossEntropyLoss()
     losses = []

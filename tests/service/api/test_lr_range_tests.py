@@ -1,6 +1,5 @@
 """Learning-rate range tests over HTTP: headers, links, states, refusals."""
 
-import threading
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from service.context import Context
 from service.schemas.answers import LrRangeTest, LrRangeTestList
 from tests.service.api.test_resources import COLUMNS, create_fit
 from tests.service.claiming import claim_one, finish_one
+from tests.service.later import later
 
 URL = "/v1/lr-range-tests"
 CURVE = {
@@ -45,6 +45,7 @@ def test_a_queued_test_says_where_it_is_and_when_to_look(http: FlaskClient) -> N
     assert answer.headers["Location"] == test["urls"]["self"]
     assert test["urls"] == {
         "self": f"http://localhost{URL}/{test['id']}",
+        "events": f"http://localhost{URL}/{test['id']}/events",
         "cancel": f"http://localhost{URL}/{test['id']}/cancel",
     }
     assert answer.headers["Retry-After"] == "1"
@@ -92,9 +93,9 @@ def test_a_plot_of_another_kind_is_told_with_the_one_there_is(
 
 def test_a_wait_ends_with_the_test(http: FlaskClient, context: Context) -> None:
     test = create(http)
-    threading.Timer(0.2, end, (context, test["id"])).start()
 
-    answer = http.get(f"{URL}/{test['id']}", headers={"Prefer": "wait=999"})
+    with later(0.2, end, context, test["id"]):
+        answer = http.get(f"{URL}/{test['id']}", headers={"Prefer": "wait=999"})
 
     assert answer.get_json()["status"] == "succeeded"
     assert answer.headers["Preference-Applied"] == "wait=60"

@@ -7,7 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from service.tables.portable_math import LARGEST_ANGLE, cos, log, sin
+from service.tables.portable_math import LARGEST_ANGLE, cos, exp, log, sin
 
 MOST_ULPS = 2.0
 
@@ -30,6 +30,13 @@ def test_log() -> None:
     assert worst(log, mpmath.log, at) < MOST_ULPS
     assert worst(log, mpmath.log, near_one[near_one != 1]) < MOST_ULPS
     assert log(np.ones(1)) == 0
+
+
+def test_exp() -> None:
+    at = np.random.default_rng(2).uniform(-700, 700, 500)
+
+    assert worst(exp, mpmath.exp, np.concatenate([at, at / 1000, at / 1e9])) < MOST_ULPS
+    assert exp(np.zeros(1)) == 1
 
 
 @pytest.mark.parametrize("largest", [1.0, 10.0, 1e4, LARGEST_ANGLE])

@@ -7,9 +7,13 @@ import numpy as np
 from workers.engine import Data, Specification
 
 # Those of every batch size, and those of steps on all rows.
-STRATEGIES = ("reference", "kernels", "streaming")
-FULL_BATCH = ("spectral", *STRATEGIES)
-BATCHED = [("spectral", None), *((name, size) for name in STRATEGIES for size in (None, 7))]
+STRATEGIES = ("reference", "kernels", "large", "streaming")
+FULL_BATCH = ("spectral", "normal", *STRATEGIES)
+BATCHED = [
+    ("spectral", None),
+    ("normal", None),
+    *((name, size) for name in STRATEGIES for size in (None, 7)),
+]
 
 
 def sgd(**changes: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.workers.engine.given import noisy_plane, sgd, specification
+from tests.workers.engine.test_large import NETWORK
 from tests.workers.engine.test_rules import DEFAULTS, SCHEDULED
 from workers.engine import Shape, SpecificationError, check, fit
 from workers.engine.fitting import STRATEGIES
@@ -57,11 +58,59 @@ def test_a_spectrum_must_be_worth_its_pass() -> None:
     wide = Shape(n_rows=20_000, n_features=400, n_targets=1)
 
     assert choose_strategy(specification(steps=10), wide) == "kernels"
-    assert choose_strategy(specification(steps=10), wide, resumes=True) == "spectral"
+    assert choose_strategy(specification(steps=10), wide, resumes="spectral") == "spectral"
     assert choose_strategy(specification(steps=100), wide) == "spectral"
     assert choose_strategy(specification(steps=10), wide, in_memory=False) == "spectral"
     with pytest.raises(SpecificationError, match="does not cover"):
         choose_strategy(specification(strategy="spectral"), Shape(10_000, 2_048, 1))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": {"kind": "adam"} | DEFAULTS["adam"][1]},
+        {"optimizer": {"kind": "rprop"} | DEFAULTS["rprop"][1], "dtype": "float32"},
+        {"penalty": {"l1": 0.1, "l2": 0.0}},
+        {"optimizer": sgd() | {"maximize": True}},
+        {"scheduler": {"kind": "reduce_on_plateau", "interval": "step"} | SCHEDULED[9][2]},
+    ],
+)
+def test_other_least_squares_on_many_rows_are_normal_equations(changes: dict[str, Any]) -> None:
+    large, streamed = Shape(100_000, 20, 1), Shape(2**28, 9, 1)
+    assert choose_strategy(specification(**changes), large) == "normal"
+    assert choose_strategy(specification(**changes), streamed) == "normal"
+    assert fit(specification(**changes), noisy_plane(20_000)).strategy == "normal"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": {"kind": "mae"}},
+        {"optimizer": {"kind": "lbfgs"} | DEFAULTS["lbfgs"][1]},
+        {"batch_size": 99},
+    ],
+)
+def test_normal_equations_have_nothing_else(changes: dict[str, Any]) -> None:
+    with pytest.raises(SpecificationError, match="does not cover"):
+        choose_strategy(specification(strategy="normal", **changes), SMALL)
+
+
+def test_squares_must_be_worth_their_pass() -> None:
+    adam = {"kind": "adam"} | DEFAULTS["adam"][1]
+    wide = Shape(n_rows=2_000, n_features=1_000, n_targets=1)
+
+    assert choose_strategy(specification(optimizer=adam, steps=10), wide) == "kernels"
+    assert choose_strategy(specification(optimizer=adam), wide, resumes="normal") == "normal"
+
+
+def test_a_rehearsal_must_not_take_long() -> None:
+    changes: dict[str, Any] = {"optimizer": {"kind": "adam"} | DEFAULTS["adam"][1], "steps": 10**5}
+    large = Shape(100_000, 20, 1)
+
+    assert choose_strategy(specification(**changes), large) == "normal"
+    assert choose_strategy(specification(**changes | {"steps": 10**8}), large) == "kernels"
+    short = changes | {"limits": {"max_seconds": 1e-3}}
+    assert choose_strategy(specification(**short), large) == "kernels"
 
 
 def test_a_small_least_squares_fit_in_batches_is_compiled() -> None:
@@ -71,8 +120,20 @@ def test_a_small_least_squares_fit_in_batches_is_compiled() -> None:
 
 def test_a_large_matrix_product_is_torchs() -> None:
     large = Shape(n_rows=10_000, n_features=100, n_targets=100)
-    assert choose_strategy(specification(steps=1), large) == "reference"
+    assert choose_strategy(specification(steps=1), large) == "large"
     assert choose_strategy(specification(batch_size=10), large) == "kernels"
+
+
+def test_a_large_network_is_torchs() -> None:
+    # given two hidden layers, wide and narrow
+    wide, narrow = ({"model": NETWORK | {"hidden": [n, n]}, "batch_size": 256} for n in (1024, 16))
+    rows = Shape(n_rows=10_000, n_features=20, n_targets=1)
+
+    # then torch makes the wide one's steps, unless the optimizer searches
+    lbfgs = {"kind": "lbfgs"} | DEFAULTS["lbfgs"][1]
+    assert choose_strategy(specification(**wide), rows) == "large"
+    assert choose_strategy(specification(optimizer=lbfgs, **wide), rows) == "reference"
+    assert choose_strategy(specification(**narrow), rows) != "large"
 
 
 @pytest.mark.parametrize("name", COVERED)
@@ -82,13 +143,13 @@ def test_a_strategy_may_be_forced(name: str) -> None:
 
 def test_a_strategy_that_does_not_cover_the_fit_is_refused() -> None:
     # given a fit that asks for a strategy of another kind of fit
-    spec = dataclasses.replace(specification(), strategy="graphs")  # type: ignore[arg-type]
+    spec = dataclasses.replace(specification(), strategy="spiral")  # type: ignore[arg-type]
 
     # then it is refused, and those that cover it are named
     with pytest.raises(SpecificationError) as caught:
         check(spec, SMALL)
     assert caught.value.pointer == "/strategy"
-    assert "'kernels', 'reference'" in caught.value.detail
+    assert "'kernels', 'graphs', 'large', 'reference'" in caught.value.detail
 
 
 def test_every_planned_strategy_can_run() -> None:

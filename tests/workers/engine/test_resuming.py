@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
+from torch import nn, optim
 
 from tests.workers.engine.given import STRATEGIES, noisy_plane, sgd, specification
 from tests.workers.engine.test_rules import CHANGED, DEFAULTS, SCHEDULED
@@ -18,6 +19,7 @@ NETWORK = {
     "kind": "mlp", "hidden": [6, 4], "activation": "tanh", "dropout": 0.3, "batch_norm": True,
     "output": "auto",
 }  # fmt: skip
+CYCLIC = {"kind": "cyclic", "interval": "step"} | SCHEDULED[10][2]
 
 
 def carried(result: Result, *, state: bool = True) -> Start:
@@ -68,7 +70,8 @@ def test_every_argument_goes_on(kind: str, arguments: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "batch_size"), [("spectral", None), *((name, BATCH_SIZE) for name in STRATEGIES)]
+    ("strategy", "batch_size"),
+    [("spectral", None), ("normal", None), *((name, BATCH_SIZE) for name in STRATEGIES)],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n_steps", [1, 14, 39])
@@ -96,6 +99,58 @@ def test_every_schedule_goes_on(
     )
 
     assert_one_run(parts)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "batch_size"), [("normal", None), *((name, BATCH_SIZE) for name in STRATEGIES)]
+)
+@pytest.mark.parametrize("kind", ["sgd", "rmsprop", "adam"])
+def test_a_momentum_that_a_schedule_alone_sets_goes_on(
+    kind: str, strategy: str, batch_size: int | None
+) -> None:
+    optimizer = {"kind": kind} | DEFAULTS[kind][1]
+
+    parts = in_two(
+        noisy_plane(), strategy=strategy, batch_size=batch_size, optimizer=optimizer,
+        scheduler=CYCLIC,
+    )  # fmt: skip
+
+    assert [part.strategy for part in parts] == [strategy] * 3
+    assert_one_run(parts)
+
+
+@pytest.mark.parametrize("one", ["normal", *STRATEGIES])
+def test_a_schedule_sets_a_momentum_where_the_state_has_none(one: str) -> None:
+    # given a fit without momentum
+    data, optimizer = noisy_plane(), {"kind": "rmsprop"} | DEFAULTS["rmsprop"][1]
+    first = run(data, strategy=one, optimizer=optimizer)
+
+    # when others go on from it with a schedule that sets one
+    rest = [
+        run(data, carried(first), strategy=other, optimizer=optimizer, scheduler=CYCLIC)
+        for other in ("normal", *STRATEGIES)
+    ]
+
+    # then it begins from no velocity
+    model = nn.Linear(data.x.shape[1], 1, dtype=torch.float64)
+    model.load_state_dict({name: torch.tensor(w) for name, w in first.weights.items()})
+    with_momentum = optim.RMSprop(model.parameters(), **DEFAULTS["rmsprop"][1])
+    for state, parameter in zip(first.snapshot.optimizer, model.parameters(), strict=True):
+        kept = {"momentum_buffer": np.zeros(parameter.shape), **state}
+        with_momentum.state[parameter] = {n: torch.as_tensor(value) for n, value in kept.items()}
+    losses = []
+    schedule = optim.lr_scheduler.CyclicLR(
+        with_momentum, **{n: value for n, value in CYCLIC.items() if n not in ("kind", "interval")}
+    )
+    for _ in range(20):
+        with_momentum.zero_grad()
+        loss = nn.functional.mse_loss(model(torch.tensor(data.x)), torch.tensor(data.y))
+        loss.backward()
+        losses.append(loss.item())
+        with_momentum.step()
+        schedule.step()
+    for found in rest:
+        np.testing.assert_allclose(found.history.loss, losses, rtol=1e-9)
 
 
 def test_a_network_goes_on_with_its_dropout_and_batch_norm() -> None:

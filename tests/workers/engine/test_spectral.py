@@ -6,9 +6,10 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.workers.engine.alike import assert_diverge_together, computed, numbers
 from tests.workers.engine.given import mapping, noisy_plane, sgd
 from tests.workers.engine.test_rules import SCHEDULED
-from workers.engine import Data, Result, Specification, fit
+from workers.engine import Data, Result
 
 SCHEDULES = [(kind, arguments) for kind, _, arguments in SCHEDULED if kind != "reduce_on_plateau"]
 
@@ -88,22 +89,8 @@ def fits(draw: st.DrawFn) -> tuple[dict[str, Any], Data]:
     return spec, draw(planes())
 
 
-def computed(spec: dict[str, Any], data: Data, strategy: str, **changes: Any) -> Result:
-    return fit(Specification.from_mapping(spec | changes | {"strategy": strategy}), data)
-
-
-def numbers(result: Result) -> list[np.ndarray]:
-    history, trajectory = result.history, result.trajectory
-    assert trajectory is not None
-    return [
-        history.loss, history.lr, history.grad_norm, history.epochs_train_loss,
-        history.epochs_validation_loss, *trajectory.weights.values(),
-        *trajectory.gradients.values(), *result.weights.values(), np.array(result.final_loss),
-    ]  # fmt: skip
-
-
 @given(fits())
-@settings(max_examples=150)
+@settings(max_examples=75)
 def test_it_is_the_plain_loop(case: tuple[dict[str, Any], Data]) -> None:
     spec, data = case
     plain = computed(spec, data, "reference")
@@ -127,20 +114,8 @@ def test_it_diverges_at_the_same_step(
 ) -> None:
     # given fits at rates that most of them cannot bear
     spec, data = case
-    spec["optimizer"]["lr"] = lr
-    spec |= {
-        "clip_grad_norm": None, "scheduler": None, "tolerance": None, "early_stopping": None,
-        "steps": 300, "dtype": dtype, "record": {"every": 1, "weights": True, "gradients": True},
-    }  # fmt: skip
 
-    found, plain = (computed(spec, data, strategy) for strategy in ("spectral", "reference"))
-
-    # then the same step is the first that is not finite, by its loss or by its weights
-    assert (found.status, found.failed_step) == (plain.status, plain.failed_step)
-    assert len(found.history.loss) == len(plain.history.loss)
-    assert (found.final_loss is None) == (plain.final_loss is None)
-    for weight in found.weights.values():
-        assert np.isfinite(weight).all()
+    assert_diverge_together(spec, data, "spectral", lr=lr, dtype=dtype)
 
 
 @given(fits())

@@ -11,29 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.workers.engine.alike import (
+    assert_one_fit,
+    assert_same_descent,
+    begun,
+    bits,
+    computed,
+)
 from tests.workers.engine.given import mapping, noisy_plane, sgd, specification
 from tests.workers.engine.least import Streamed
 from tests.workers.engine.test_resuming import CARRIED, carried
-from tests.workers.engine.test_spectral import computed, fits, numbers
-from workers.engine import Data, Result, Specification, Start, fit
-from workers.engine.batches import cut_batches
-from workers.engine.descent import Descent
-from workers.engine.fitting import STRATEGIES
-from workers.engine.splitting import split_rows
+from tests.workers.engine.test_spectral import fits
+from workers.engine import Data, Specification, Start, fit
 
 LARGE = 200_000
-
-
-def begun(mapped: dict[str, Any], data: Data) -> Descent:
-    spec = Specification.from_mapping(mapped)
-    split = split_rows(data, spec.validation, spec.seeds.split)
-    shape = split.train.shape
-    start = Start(spec.init.weights(spec.model, shape, spec.dtype, spec.seeds.init))
-    return STRATEGIES["spectral"](spec, split, cut_batches(spec, shape.n_rows), start)
-
-
-def bits(result: Result) -> list[bytes]:
-    return [np.asarray(one).tobytes() for one in numbers(result)]
 
 
 @given(fits(), st.sets(st.integers(1, 39)))
@@ -41,23 +32,17 @@ def bits(result: Result) -> list[bytes]:
 def test_chunks_change_nothing(case: tuple[dict[str, Any], Data], cuts: set[int]) -> None:
     # given a descent made in one go
     spec, data = case
-    whole = begun(spec, data)
+    whole = begun(spec, data, "spectral")
     whole.advance(spec["steps"])
 
     # when the same is made in pieces
-    pieces = begun(spec, data)
+    pieces = begun(spec, data, "spectral")
     for stop in (*sorted(cuts), spec["steps"]):
         if pieces.end is None and pieces.n_steps < stop <= spec["steps"]:
             pieces.advance(stop - pieces.n_steps)
 
     # then not a bit differs
-    assert (pieces.n_steps, pieces.end) == (whole.n_steps, whole.end)
-    for name in ("loss", "grad_norm", "lr", "epoch_sums", "validation_loss"):
-        n = len(whole.trace.history().step)
-        ours, theirs = (getattr(one.trace, name)[:n] for one in (pieces, whole))
-        assert ours.tobytes() == theirs.tobytes()
-    for name, array in whole.snapshot().to_arrays().items():
-        assert pieces.snapshot().to_arrays()[name].tobytes() == array.tobytes()
+    assert_same_descent(pieces, whole)
     for descent in (pieces, whole):
         descent.settle()
     assert pieces.final_loss() == whole.final_loss()
@@ -83,13 +68,7 @@ def test_two_fits_are_one(
     end = fit(rest, data, start=carried(begin))
 
     # then not a bit differs
-    assert (begin.strategy, end.strategy, end.status) == ("spectral", "spectral", whole.status)
-    for name in ("loss", "grad_norm", "lr"):
-        joined = np.concatenate([getattr(part.history, name) for part in (begin, end)])
-        assert joined.tobytes() == getattr(whole.history, name).tobytes()
-    assert end.final_loss == whole.final_loss
-    for name, weight in whole.weights.items():
-        assert end.weights[name].tobytes() == weight.tobytes()
+    assert_one_fit(begin, end, whole, "spectral")
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_constant_feature_is_refused() -> None:
         computed(constant, standardize=True)
 
 
-@pytest.mark.parametrize("strategy", ["reference", "spectral"])
+@pytest.mark.parametrize("strategy", ["reference", "kernels", "spectral"])
 def test_a_fit_ends_where_the_gradient_does(strategy: str) -> None:
     data = noisy_plane()
     changes = {"optimizer": sgd(lr=0.1), "strategy": strategy}

@@ -1,6 +1,7 @@
 """Held-out rows, and the end of a fit that gets no better on them."""
 
 import math
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.workers.engine.given import mapping, noisy_plane, sgd
+from tests.workers.engine.given import STRATEGIES, mapping, noisy_plane, sgd, specification
+from tests.workers.engine.test_streaming import Watched
 from workers.engine import Data, Result, Specification, SpecificationError, fit
 from workers.engine.early_stopping import EarlyStopping, Patience
 from workers.engine.splitting import Subset, Validation, split_rows
 
 HELD_OUT = {"fraction": 0.25, "stratify": False}
+BESIDE = {"dataset": "ds_02"}
 
 
 def computed(data: Data, **changes: Any) -> Result:
@@ -162,3 +165,54 @@ def test_an_improvement_must_be_more_than_min_delta() -> None:
     assert not patience.look(train_loss=math.nan, validation_loss=0.0)
     assert not patience.look(train_loss=1.5, validation_loss=0.0)
     assert patience.is_over
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_many_held_out_rows_are_looked_at_between_two_looks_at_the_clock(strategy: str) -> None:
+    # given rows that are not in memory, held out beside a few that are
+    source = Watched(noisy_plane(3_000))
+    passes: list[int] = []
+
+    def look() -> bool:
+        passes.append(sum(stop - first for first, stop in source.reads) // 3_000)
+        return False
+
+    # when it is fitted
+    spec = specification(steps=6, batch_size=25, validation=BESIDE, strategy=strategy)
+    result = fit(spec, noisy_plane(50), held_out=source, should_stop=look)
+
+    # then no two passes over them are made in a row
+    assert result.n_steps == 6
+    assert np.diff(passes).max() == 1
+
+
+def test_many_rows_in_memory_are_work_too() -> None:
+    # given ten times a chunk's work at each epoch's end
+    looks = count()
+    held_out = noisy_plane(2**20, 16)
+
+    # when ten of them are looked at
+    spec = specification(steps=10, validation=BESIDE, strategy="kernels")
+    fit(spec, noisy_plane(50, 16), held_out=held_out, should_stop=lambda: next(looks) < 0)
+
+    # then so is whether to stop
+    assert next(looks) == 10
+
+
+def test_large_layers_hold_rows_out_that_memory_does_not_hold() -> None:
+    # given layers that go on with some hundred rows at once
+    model = {"kind": "mlp", "hidden": [2_000], "activation": "relu"}
+    network = model | {"dropout": 0.0, "batch_norm": False, "output": "auto"}
+    source = Watched(noisy_plane(3_000))
+    train = noisy_plane(50)
+
+    # when rows of a source are held out
+    spec = specification(model=network, steps=2, validation=BESIDE, strategy="large")
+    result = fit(spec, train, held_out=source)
+
+    # then they are read a part at a time, and have the loss that they have in memory
+    assert max(stop - first for first, stop in source.reads) < 1_000
+    same = fit(spec, train, held_out=source.data)
+    np.testing.assert_allclose(
+        result.history.epochs_validation_loss, same.history.epochs_validation_loss, rtol=1e-12
+    )

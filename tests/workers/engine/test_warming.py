@@ -1,19 +1,36 @@
 """Nothing is compiled while a fit waits."""
 
 import itertools
+from functools import cache
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.workers.engine.drawn import Case, cases
 from tests.workers.engine.given import noisy_plane, sgd, specification
 from tests.workers.engine.test_rules import SCHEDULED
-from workers.engine import Data, fit, kernels, schedule_loops, spectral_loops, warm_up
+from workers.engine import (
+    Data,
+    Specification,
+    fit,
+    kernel_rows,
+    kernels,
+    schedule_loops,
+    spectral_loops,
+    warm_up,
+)
 
+# Those of both dtypes, and those that compute in float64 alone.
+OF_DTYPES: list[Any] = [kernels.descend, kernel_rows.lay_all]
 LOOPS: list[Any] = [
-    *(kernels.descend, kernels.fill_tiles, kernels.sum_all),
+    *OF_DTYPES,
     *(spectral_loops.descend, spectral_loops.turn),
     *(schedule_loops.anneal, schedule_loops.restart, schedule_loops.decay_polynomially),
     *(schedule_loops.cycle, schedule_loops.cycle_once),
 ]
 
+WARM = cache(warm_up)
 EXTRAS: dict[str, Any] = {
     "validation": {"fraction": 0.2, "stratify": False},
     "early_stopping": {
@@ -30,7 +47,8 @@ def test_warm_up_compiles_for_every_fit() -> None:
     # given a warm process
     warm_up()
     before = [loop.signatures for loop in LOOPS]
-    assert [len(signatures) for signatures in before] == [1] * len(LOOPS)
+    n_dtypes = [2 if loop in OF_DTYPES else 1 for loop in LOOPS]
+    assert [len(signatures) for signatures in before] == n_dtypes
 
     # when fits of every kind are computed, numbers given as whole ones and arrays read-only
     data = noisy_plane(n_targets=2)
@@ -48,6 +66,22 @@ def test_warm_up_compiles_for_every_fit() -> None:
         fit(spec, rows)
 
     # then they ran on what there was
+    assert [loop.signatures for loop in LOOPS] == before
+
+
+@given(case=cases(most_steps=3), dtype=st.sampled_from(["float32", "float64"]), extra=st.booleans())
+@settings(max_examples=60)
+def test_warm_up_compiles_for_every_kind(case: Case, dtype: str, *, extra: bool) -> None:
+    # given a warm process
+    WARM()
+    before = [loop.signatures for loop in LOOPS]
+
+    # when any kind of fit is computed
+    spec, data = case
+    changes = {"dtype": dtype, "strategy": "kernels"} | (EXTRAS if extra else {})
+    fit(Specification.from_mapping(spec | changes | {"drop_last": False}), data)
+
+    # then it ran on what there was
     assert [loop.signatures for loop in LOOPS] == before
 
 

@@ -1,0 +1,203 @@
+"""The queries on batches: many fits that were taken in by one call."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+
+from service.database.datasets import UNFINISHED
+from service.database.paging import page
+from service.database.schema import artifacts, batches, fits
+from service.schemas.lists import ListQuery
+
+_STATUSES = ("queued", "running", "succeeded", "failed", "cancelled")
+
+# Each end of a fit passes through these: they are built once.
+_ONE = select(batches).where(batches.c.id == bindparam("batch_id"))
+_UNENDED = (
+    select(fits.c.status)
+    .where(fits.c.batch_id == bindparam("its_batch"), fits.c.status.in_(UNFINISHED))
+    .limit(1)
+)
+_PAGE = (
+    select(fits.c.id, fits.c.status, fits.c.stop_reason, fits.c.spec, fits.c.result, fits.c.error)
+    .where(
+        fits.c.batch_id == bindparam("its_batch"),
+        fits.c.id > bindparam("after"),
+        fits.c.deleted_at.is_(None),
+    )
+    .order_by(fits.c.id)
+    .limit(bindparam("at_most"))
+)
+
+
+def insert_batch(connection: Connection, row: Mapping[str, Any]) -> None:
+    """Add one batch."""
+    connection.execute(insert(batches), [dict(row)])
+
+
+def find_batch(connection: Connection, batch_id: str) -> Row[Any] | None:
+    """The batch, a deleted one too, whoever owns it."""
+    return connection.execute(_ONE, {"batch_id": batch_id}).first()
+
+
+def page_of_batches(
+    connection: Connection, query: ListQuery, owner: str, now: float
+) -> tuple[Sequence[Row[Any]], bool]:
+    """One page, newest first, and whether more follow."""
+    return page(connection, batches, query, owner, now)
+
+
+def count_fits(connection: Connection, ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """How many of each batch's fits are in each state, all at one moment.
+
+    One that is being cancelled is still running; a deleted one is in the state in which it ended.
+    """
+    counts = {batch_id: dict.fromkeys(_STATUSES, 0) for batch_id in ids}
+    rows = connection.execute(
+        select(fits.c.batch_id, fits.c.status, func.count())
+        .where(fits.c.batch_id.in_(ids))
+        .group_by(fits.c.batch_id, fits.c.status)
+    )
+    for batch_id, status, n in rows:
+        counts[batch_id]["running" if status == "cancelling" else status] += n
+    return counts
+
+
+def has_unended(connection: Connection, batch_id: str) -> bool:
+    """Whether a fit of the batch has not ended."""
+    return connection.execute(_UNENDED, {"its_batch": batch_id}).first() is not None
+
+
+def find_best(connection: Connection, batch_id: str, mode: str) -> Any | None:
+    """The success with the least or largest score, the first of several: its `id` and `score`."""
+    order = fits.c.score.asc() if mode == "min" else fits.c.score.desc()
+    return connection.execute(
+        select(fits.c.id, fits.c.score)
+        .where(fits.c.batch_id == batch_id, fits.c.status == "succeeded", fits.c.score.is_not(None))
+        .order_by(order, fits.c.id)
+        .limit(1)
+    ).first()
+
+
+def end_batches(
+    connection: Connection, ids: Sequence[str], *, now: float, expires_at: float | None
+) -> list[str]:
+    """Note the end of those of the batches whose every fit has ended; the ids of these.
+
+    Their fits are kept as long as they are.
+    """
+    due = [batch_id for batch_id in ids if not has_unended(connection, batch_id)]
+    counts = count_fits(connection, due) if due else {}
+    return [batch_id for batch_id in due if _end(connection, batch_id, counts, now, expires_at)]
+
+
+def _end(
+    connection: Connection,
+    batch_id: str,
+    counts: Mapping[str, Any],
+    now: float,
+    expires_at: float | None,
+) -> bool:
+    done = connection.execute(
+        update(batches)
+        .where(batches.c.id == batch_id, batches.c.finished_at.is_(None))
+        .values(finished_at=now, expires_at=expires_at, counts=counts[batch_id])
+    )
+    if done.rowcount == 1 and expires_at is not None:
+        members = update(fits).where(fits.c.batch_id == batch_id, fits.c.deleted_at.is_(None))
+        connection.execute(members.values(expires_at=expires_at))
+    return done.rowcount == 1
+
+
+def unended_batches(connection: Connection) -> list[str]:
+    """The batches whose end has not been noted."""
+    return list(
+        connection.execute(select(batches.c.id).where(batches.c.finished_at.is_(None))).scalars()
+    )
+
+
+def batches_of(connection: Connection, fit_ids: Sequence[str]) -> list[str]:
+    """The batches that the fits are of."""
+    return list(
+        connection.execute(
+            select(fits.c.batch_id)
+            .where(fits.c.id.in_(fit_ids), fits.c.batch_id.is_not(None))
+            .distinct()
+        ).scalars()
+    )
+
+
+def cancel_batch(
+    connection: Connection, batch_id: str, *, now: float
+) -> tuple[Sequence[Row[Any]], Sequence[str]]:
+    """End the fits that wait, and have workers end the others.
+
+    The id, kind, owner and spec of those that have ended so, and the ids of those whose workers
+    are asked now.
+    """
+    of_batch = update(fits).where(fits.c.batch_id == batch_id)
+    ended = connection.execute(
+        of_batch.where(fits.c.status == "queued")
+        .values(status="cancelled", stop_reason="cancelled", finished_at=now)
+        .returning(fits.c.id, fits.c.kind, fits.c.owner, fits.c.spec)
+    ).fetchall()
+    asked = connection.execute(
+        of_batch.where(fits.c.status == "running").values(status="cancelling").returning(fits.c.id)
+    ).scalars()
+    ids = list(asked)
+    if ended or has_unended(connection, batch_id):
+        connection.execute(
+            update(batches)
+            .where(batches.c.id == batch_id)
+            # A client that follows has been told of the first time.
+            .values(cancelled_at=func.coalesce(batches.c.cancelled_at, now))
+        )
+    return ended, ids
+
+
+def page_of_results(
+    connection: Connection, batch_id: str, *, after: str, at_most: int
+) -> Sequence[Any]:
+    """The batch's fits after that one in their order, what each came to among them."""
+    given = {"its_batch": batch_id, "after": after, "at_most": at_most}
+    return connection.execute(_PAGE, given).fetchall()
+
+
+def mark_batch_deleted(connection: Connection, batch_id: str, now: float) -> list[str] | None:
+    """Leave an ended batch and its fits as tombstones; None where it has not ended.
+
+    The ids of those fits that have objects in the store.
+    """
+    done = connection.execute(
+        update(batches)
+        .where(
+            batches.c.id == batch_id,
+            batches.c.deleted_at.is_(None),
+            batches.c.finished_at.is_not(None),
+        )
+        .values(deleted_at=now)
+    )
+    if done.rowcount == 0:
+        return None
+    members = select(fits.c.id).where(fits.c.batch_id == batch_id)
+    stored = select(artifacts.c.fit_id).where(
+        artifacts.c.fit_id.in_(members), artifacts.c.storage_key.is_not(None)
+    )
+    ids = list(connection.execute(stored.distinct()).scalars())
+    connection.execute(artifacts.delete().where(artifacts.c.fit_id.in_(members)))
+    connection.execute(
+        update(fits)
+        .where(fits.c.batch_id == batch_id, fits.c.deleted_at.is_(None))
+        .values(deleted_at=now, result=None, score=None)
+    )
+    return ids
+
+
+def expire_batches(connection: Connection, *, now: float) -> None:
+    """Forget batches that have expired, as their fits do."""
+    connection.execute(
+        update(batches)
+        .where(batches.c.expires_at < now, batches.c.deleted_at.is_(None))
+        .values(deleted_at=now)
+    )

@@ -1,0 +1,1 @@
+"""A load of mixed good and bad traffic on the real service."""

@@ -1,0 +1,128 @@
+"""What must hold once nothing is hurt any more: the list of what does not."""
+
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from service.settings import Settings
+from tests.faults.results import TERMINAL, result_of
+from tests.faults.running import Running
+from tests.faults.traffic import Accepted
+from tests.workers.test_webhooks import Receiver
+
+# A try whose outcome nobody noted is made again when its lease of two minutes is over.
+_DELIVERED_SECONDS = 150.0
+_SWEPT_SECONDS = 60.0
+
+
+def differences(
+    url: str, accepted: Iterable[Accepted], expected: Mapping[str, dict[str, Any]]
+) -> list[str]:
+    """The jobs whose end is not the one of an undisturbed run, bit for bit."""
+    found = []
+    for one in accepted:
+        shown, job = one.shown, one.job
+        if shown["status"] not in TERMINAL:
+            found.append(f"{shown['id']} ({job.name}) never ended: {shown['status']}")
+        elif job.cancelled:
+            if (shown["status"], shown["stop_reason"]) != ("cancelled", "cancelled"):
+                found.append(f"{shown['id']} ({job.name}) ended as {shown['status']}")
+        else:
+            result = result_of(url, shown)
+            wrong = [
+                name for name in expected[job.name] if result[name] != expected[job.name][name]
+            ]
+            if wrong:
+                told = f"{shown['status']}, {shown.get('error')}"
+                found.append(f"{shown['id']} ({job.name}) differs in {wrong}: {told}")
+    return found
+
+
+def events_out_of_order(url: str, accepted: Iterable[Accepted]) -> list[str]:
+    """The jobs whose events do not ascend, or do not end once and last."""
+    found = []
+    for one in accepted:
+        got = httpx.get(
+            f"{url}/{one.body['urls']['events'].split('/', 3)[3]}",
+            headers={"Accept": "application/json"},
+            timeout=60,
+        )
+        events = got.json()["data"]
+        ids = [event["id"] for event in events]
+        types = [event["type"] for event in events]
+        if ids != sorted(set(ids)) or types[-1:] != ["end"] or types.count("end") != 1:
+            found.append(f"{one.body['id']}: events {[*zip(ids, types, strict=True)][-3:]}")
+    return found
+
+
+def undelivered(accepted: Iterable[Accepted], receiver: Receiver) -> list[str]:
+    """The messages that did not come, or came under more than one id."""
+    owed = {one.body["id"] for one in accepted if one.job.webhook}
+
+    def missing() -> set[str]:
+        return owed - _told(receiver).keys()
+
+    _eventually(lambda: not missing(), _DELIVERED_SECONDS)
+    twice = [f"{key} was told under {ids}" for key, ids in _told(receiver).items() if len(ids) > 1]
+    return [*(f"nobody was told of the end of {key}" for key in missing()), *twice]
+
+
+def ended_twice(accepted: Iterable[Accepted], now: Mapping[str, str | None]) -> list[str]:
+    """The jobs whose end has changed since it was first seen; `now` has the finishing times."""
+    seen = ((one.shown["id"], one.shown.get("finished_at")) for one in accepted)
+    return [f"{key} ended again at {now[key]}" for key, at in seen if at != now[key]]
+
+
+def left_behind(data_dir: Path) -> list[str]:
+    """Rows that point at nothing, objects that no row names, and temporary files."""
+    settings = Settings(data_dir=data_dir)
+    _eventually(lambda: not _orphans(settings), _SWEPT_SECONDS)
+    return _orphans(settings)
+
+
+def attempts(accepted: Iterable[Accepted]) -> Counter[int]:
+    """How many jobs took how many attempts."""
+    return Counter(one.shown["attempt"] for one in accepted if "attempt" in one.shown)
+
+
+def stopped(service: Running) -> list[str]:
+    """What is wrong with how the service ends."""
+    code, left = service.stop()
+    found = [f"the launcher ended with {code}"] if code != 0 else []
+    return found + [f"process {pid} is left: {command}" for pid, command in left.items()]
+
+
+def _told(receiver: Receiver) -> dict[str, set[str]]:
+    told: dict[str, set[str]] = {}
+    for headers, body in [*receiver.got]:
+        subject = orjson.loads(body)["data"]["id"]
+        told.setdefault(subject, set()).add(headers["webhook-id"])
+    return told
+
+
+def _orphans(settings: Settings) -> list[str]:
+    root = settings.storage_root
+    with closing(sqlite3.connect(f"file:{settings.database_file}?mode=ro", uri=True)) as database:
+        named = {
+            str(row[0])
+            for table in ("artifacts", "datasets")
+            for row in database.execute(
+                f"SELECT storage_key FROM {table} WHERE storage_key IS NOT NULL"  # noqa: S608
+            )
+        }
+    there = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    lost = [f"a row names {key}, which is not there" for key in sorted(named - there)]
+    return lost + [f"no row names {key}" for key in sorted(there - named)]
+
+
+def _eventually(holds: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.5)

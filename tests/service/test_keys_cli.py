@@ -1,0 +1,66 @@
+"""`thalweg keys`: what it prints, and what it never prints."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.service.test_launcher_cli import thalweg
+
+
+def made(data_dir: Path, *more: str) -> dict[str, Any]:
+    arguments = ("--owner", "ada", "--scopes", "read,write", "--data-dir", str(data_dir), *more)
+    result = thalweg("keys", "create", *arguments, "--json")
+    assert result.returncode == 0, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_a_key_is_shown_once_with_its_id_and_webhook_secret(tmp_path: Path) -> None:
+    key = made(tmp_path, "--limit", "max_steps=100", "--limit", "rate_limit=5/second")
+
+    listed = thalweg("keys", "list", "--data-dir", str(tmp_path))
+
+    assert key["key"].startswith("thalweg_")
+    assert key["webhook_secret"].startswith("whsec_")
+    assert key["limits"] == {"max_steps": 100, "rate_limit": "5/second"}
+    assert listed.stdout == f"{key['id']}  ada  read,write  holds\n"
+    both = thalweg("keys", "list", "--data-dir", str(tmp_path), "--json").stdout
+    assert key["key"] not in both
+    assert key["webhook_secret"] not in both
+
+
+def test_it_prints_lines_for_people(tmp_path: Path) -> None:
+    arguments = ("--owner", "ada", "--scopes", "read", "--data-dir", str(tmp_path))
+    lines = thalweg("keys", "create", *arguments).stdout.splitlines()
+
+    names = [line.partition(":")[0] for line in lines]
+    assert names == ["id", "owner", "scopes", "created_at", "key", "webhook_secret"]
+
+
+def test_a_revoked_key_is_listed_as_such(tmp_path: Path) -> None:
+    key = made(tmp_path)
+
+    revoked = thalweg("keys", "revoke", key["id"], "--data-dir", str(tmp_path))
+
+    assert revoked.returncode == 0
+    assert "revoked" in thalweg("keys", "list", "--data-dir", str(tmp_path)).stdout
+    again = thalweg("keys", "revoke", key["id"], "--data-dir", str(tmp_path))
+    assert again.returncode == 1
+    assert "no key" in again.stderr
+
+
+def test_wrong_scopes_and_limits_are_refused(tmp_path: Path) -> None:
+    for wrong in (["--scopes", "all"], ["--scopes", "read", "--limit", "max_fits=1"]):
+        result = thalweg("keys", "create", "--owner", "a", *wrong, "--data-dir", str(tmp_path))
+        assert result.returncode == 1
+        assert result.stderr.startswith("thalweg: ")
+
+
+def test_with_a_key_other_addresses_may_be_served(tmp_path: Path) -> None:
+    # given a key, a service no longer refuses an address for being no loopback one
+    made(tmp_path)
+
+    result = thalweg("serve", "--host", "192.0.2.1", "--data-dir", str(tmp_path))
+
+    assert "no key" not in result.stderr
+    assert "Cannot assign requested address" in result.stderr

@@ -1,0 +1,178 @@
+"""A fit that loses its worker goes on from where it was written down."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from service import fits, lifecycle
+from service.checkpoints import CHECKPOINTS, forget_checkpoints
+from service.context import Context
+from service.schemas.datasets import DatasetRequest
+from tests.service.conftest import OWNER
+from tests.service.test_lifecycle import expire, submit
+from tests.workers.running import run_all
+from workers import draining, fingerprint
+
+# Some seconds of the plain loop.
+SPEC = {"steps": 12_000, "strategy": "reference", "optimizer": {"kind": "adam"}, "batch_size": 2}
+
+
+@pytest.fixture(autouse=True)
+def _undrained() -> Iterator[None]:
+    """Draining ends with the process, and so with each of these tests."""
+    yield
+    draining._draining.clear()
+
+
+@pytest.fixture
+def undisturbed(context: Context, table: DatasetRequest) -> dict[str, Any]:
+    fit = submit(context, table, **SPEC)
+    run_all(context)
+    return fits.get_fit(context, fit["id"], OWNER)
+
+
+def often(context: Context, **changes: Any) -> Context:
+    """The context of a worker that writes checkpoints all the time."""
+    settings = context.settings.model_copy(update={"checkpoint_seconds": 0.01} | changes)
+    return Context(settings, context.database, context.storage, context.queue, context.events)
+
+
+def when_written(context: Context, fit: dict[str, Any], act: Callable[[], Any]) -> None:
+    """Act once the fit has a checkpoint."""
+
+    def wait() -> None:
+        deadline = time.monotonic() + 30
+        while not stored(context, fit) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        act()
+
+    threading.Thread(target=wait).start()
+
+
+def given_back(context: Context, table: DatasetRequest) -> dict[str, Any]:
+    """A fit whose worker was stopped on the way."""
+    fit = submit(context, table, **SPEC)
+    when_written(context, fit, draining._draining.set)
+    run_all(often(context))
+    draining._draining.clear()
+    found = fits.get_fit(context, fit["id"], OWNER)
+    assert found["status"] == "queued"
+    return found
+
+
+def ended(context: Context, fit: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fit as another worker ends it, and what that one's log says, by event."""
+    with structlog.testing.capture_logs() as logs:
+        run_all(context)
+    return fits.get_fit(context, fit["id"], OWNER), {entry["event"]: entry for entry in logs}
+
+
+def assert_same_numbers(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert found["status"] == "succeeded"
+    for name in ("weights", "coefficients", "final_loss", "loss_history", "metrics"):
+        assert found[name] == expected[name]
+
+
+def stored(context: Context, fit: dict[str, Any]) -> list[Path]:
+    return list(context.settings.storage_root.glob(f"{CHECKPOINTS}/{fit['id']}/*"))
+
+
+def test_another_worker_goes_on_where_one_was_stopped(
+    context: Context, table: DatasetRequest, undisturbed: dict[str, Any]
+) -> None:
+    fit = given_back(context, table)
+
+    found, logged = ended(context, fit)
+
+    assert 0 < logged["checkpoint_found"]["step"] < 12_000
+    assert_same_numbers(found, undisturbed)
+    assert found["fingerprint"] == undisturbed["fingerprint"]
+
+
+def test_another_worker_goes_on_where_one_was_lost(
+    context: Context, table: DatasetRequest, undisturbed: dict[str, Any]
+) -> None:
+    # given a lease that is over while it computes
+    quick = often(context, lease_seconds=0.3)
+    fit = submit(quick, table, **SPEC)
+    when_written(quick, fit, lambda: expire(quick))
+    run_all(quick)
+    lost = fits.get_fit(quick, fit["id"], OWNER)
+
+    found, logged = ended(context, fit)
+
+    assert (lost["status"], lost["attempt"]) == ("queued", 2)
+    assert 0 < logged["checkpoint_found"]["step"] < 12_000
+    assert_same_numbers(found, undisturbed)
+
+
+def test_what_was_cut_off_is_told_and_the_fit_begins_anew(
+    context: Context, table: DatasetRequest, undisturbed: dict[str, Any]
+) -> None:
+    fit = given_back(context, table)
+    [checkpoint] = stored(context, fit)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-9])
+
+    found, logged = ended(context, fit)
+
+    assert "checkpoint_found" not in logged
+    assert logged["checkpoint_damaged"]["fit_id"] == fit["id"]
+    assert_same_numbers(found, undisturbed)
+
+
+def test_what_another_kind_of_machine_wrote_is_left(
+    context: Context,
+    table: DatasetRequest,
+    undisturbed: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fit = given_back(context, table)
+    monkeypatch.setattr(fingerprint, "_cpu", lambda: {"kind": "cpu", "instruction_set": "Z80"})
+
+    found, logged = ended(context, fit)
+
+    assert "checkpoint_of_another_kind" in logged
+    assert_same_numbers(found, undisturbed)
+
+
+def test_a_store_that_takes_nothing_stops_no_fit(
+    context: Context, table: DatasetRequest, undisturbed: dict[str, Any]
+) -> None:
+    # given a file where the store would make a directory
+    context.settings.storage_root.joinpath(CHECKPOINTS).touch()
+
+    fit = submit(context, table, **SPEC)
+    with structlog.testing.capture_logs() as logs:
+        run_all(often(context))
+
+    assert_same_numbers(fits.get_fit(context, fit["id"], OWNER), undisturbed)
+    assert "checkpoint_not_written" in {entry["event"] for entry in logs}
+
+
+def test_a_checkpoint_is_dropped_once_its_fit_has_ended(
+    context: Context, table: DatasetRequest
+) -> None:
+    fit = given_back(context, table)
+
+    forget_checkpoints(context)
+    waiting = stored(context, fit)
+    lifecycle.cancel(context, fit["id"], OWNER)
+    forget_checkpoints(context)
+
+    assert len(waiting) == 1
+    assert stored(context, fit) == []
+
+
+def test_a_fit_that_is_cancelled_leaves_none(context: Context, table: DatasetRequest) -> None:
+    fit = submit(context, table, **SPEC)
+    when_written(context, fit, lambda: lifecycle.cancel(context, fit["id"], OWNER))
+    run_all(often(context))
+    forget_checkpoints(context)
+
+    assert fits.get_fit(context, fit["id"], OWNER)["status"] == "cancelled"
+    assert stored(context, fit) == []

@@ -1,0 +1,61 @@
+"""The housekeeping of a worker's main process."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from service import fits, lifecycle
+from service.context import Context
+from service.schemas.datasets import DatasetRequest
+from tests.service.claiming import FIT_QUEUES
+from tests.service.conftest import OWNER
+from tests.service.test_lifecycle import ALONE, submit
+from workers.keeper import Keeper
+
+
+class Pool:
+    """The names of the children that are alive."""
+
+    def __init__(self) -> None:
+        self.names = ["host-1", "host-2"]
+
+    def __call__(self) -> list[str]:
+        return [*self.names]
+
+
+@pytest.fixture
+def quick(context: Context) -> Context:
+    """The same service, whose keepers hurry."""
+    settings = context.settings.model_copy(update={"sweep_seconds": 0.05})
+    return Context(settings, context.database, context.storage, context.queue, context.events)
+
+
+@pytest.fixture
+def pool(quick: Context) -> Iterator[Pool]:
+    children = Pool()
+    keeper = Keeper(quick, "host-0", children)
+    keeper.start()
+    yield children
+    keeper.stop()
+
+
+def test_what_a_child_held_that_is_gone_is_taken_back_at_once(
+    quick: Context, pool: Pool, table: DatasetRequest
+) -> None:
+    # given two children at work
+    held, others = (submit(quick, table, **ALONE)["id"] for _ in range(2))
+    for name in pool.names:
+        assert any(lifecycle.claim_waiting(quick, queue, name) for queue in FIT_QUEUES)
+    time.sleep(0.2)
+
+    # when one dies and another one takes its place
+    pool.names = ["host-2", "host-3"]
+
+    # then its fit waits again long before its lease is over, and only its fit
+    deadline = time.monotonic() + quick.settings.lease_seconds / 2
+    while fits.get_fit(quick, held, OWNER)["status"] != "queued":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert fits.get_fit(quick, held, OWNER)["attempt"] == 2
+    assert fits.get_fit(quick, others, OWNER)["status"] == "running"

@@ -1,0 +1,81 @@
+"""A fit's checkpoints in the object store, on a clock."""
+
+import time
+from functools import cached_property
+
+import numpy as np
+import orjson
+import structlog
+from numpy.typing import NDArray
+
+from service.checkpoints import newest_checkpoint, store_checkpoint
+from service.context import Context
+from service.digests import spec_digest
+from service.lifecycle import Claim
+from workers.draining import draining
+from workers.engine import Checkpoint
+from workers.fingerprint import machine
+from workers.heartbeat import Heartbeat
+
+log = structlog.get_logger(__name__)
+
+# Of its time a fit spends at most one part in so many on them, however large they are.
+_LEAST_PAUSE = 100
+_MADE_BY = "made_by"
+
+
+class StoredCheckpoints:
+    """Those of one claim. See `workers.engine.Checkpoints`.
+
+    `last` is what an earlier attempt left, where it was computed as it would be here: on another
+    kind of machine the fit begins anew, for its bits are another's. One is due every
+    `THALWEG_CHECKPOINT_SECONDS`, and when the worker is to stop.
+    """
+
+    def __init__(self, context: Context, claim: Claim, heartbeat: Heartbeat) -> None:
+        self._context = context
+        self._claim = claim
+        self._heartbeat = heartbeat
+        self._every_seconds = context.settings.checkpoint_seconds
+        self._next = time.monotonic() + self._every_seconds
+        self._has_parted = False
+        self._began = 0.0
+        self.last = self._find() if claim.fence > 1 else None
+
+    @cached_property
+    def _made_by(self) -> NDArray[np.uint8]:
+        """What the fit's bits depend on, as bytes: most fits end before they need it."""
+        spec = self._claim.spec
+        facts = {"machine": machine(spec), "spec": spec_digest(spec)}
+        return np.frombuffer(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS), np.uint8)
+
+    def is_due(self) -> bool:
+        """Whether it is time for another one; never where nobody will go on from it."""
+        parting = draining() and not self._has_parted
+        if time.monotonic() < self._next and not parting:
+            return False
+        self._began = time.monotonic()
+        claim, heartbeat = self._claim, self._heartbeat
+        return not heartbeat.lost(claim) and not heartbeat.cancelled(claim)
+
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Keep this one; where the store does not take it, the fit goes on without."""
+        arrays = checkpoint.to_arrays() | {_MADE_BY: self._made_by}
+        try:
+            store_checkpoint(self._context, self._claim.fit_id, self._claim.fence, arrays)
+        except OSError as error:
+            log.warning("checkpoint_not_written", step=checkpoint.n_steps, error=repr(error))
+        now = time.monotonic()
+        self._has_parted = draining()
+        self._next = now + max(self._every_seconds, _LEAST_PAUSE * (now - self._began))
+
+    def _find(self) -> Checkpoint | None:
+        arrays = newest_checkpoint(self._context, self._claim.fit_id, self._claim.fence)
+        if arrays is None:
+            return None
+        if arrays.pop(_MADE_BY).tobytes() != self._made_by.tobytes():
+            log.info("checkpoint_of_another_kind")
+            return None
+        checkpoint = Checkpoint.from_arrays(arrays)
+        log.info("checkpoint_found", step=checkpoint.n_steps)
+        return checkpoint

@@ -1,0 +1,79 @@
+"""The loop around every descent: it advances by chunks until there is an end."""
+
+from collections.abc import Callable
+from functools import partial
+
+from workers.engine.checkpoint import Checkpoint, Checkpoints
+from workers.engine.descent import Descent
+from workers.engine.reporting import Clock, OnProgress, Reporter
+from workers.engine.results import Status
+from workers.engine.trajectory import TrajectoryWriter
+
+
+class Course:
+    """What looks at a fit while it is under way; its time counts from here.
+
+    The seconds that a checkpoint has behind it count too. See `workers.engine.fitting.fit`.
+    """
+
+    def __init__(
+        self,
+        max_seconds: float,
+        on_progress: OnProgress | None,
+        should_stop: Callable[[], bool] | None,
+        checkpoints: Checkpoints | None,
+        clock: Clock,
+    ) -> None:
+        self._checkpoints = checkpoints
+        self._last = None if checkpoints is None else checkpoints.last
+        self._began = clock() - (self._last.seconds if self._last else 0.0)
+        self._deadline = self._began + max_seconds
+        self._should_stop = should_stop
+        self._on_progress = on_progress
+        self._clock = clock
+
+    def seconds(self) -> float:
+        """How long the fit has taken."""
+        return self._clock() - self._began
+
+    def run(self, descent: Descent, trajectory: TrajectoryWriter) -> Status:
+        """Go on to the end from the last checkpoint, or else from the beginning."""
+        if self._last is not None and not self._take_up(descent, trajectory, self._last):
+            return "interrupted"
+        total_steps = descent.trace.batches.total_steps
+        reporter = Reporter(self._on_progress, descent.trace.batches, self._clock)
+        advance = partial(trajectory.advance, descent) if trajectory.writes else descent.advance
+        while descent.n_steps < total_steps:
+            if self._stops():
+                self._keep(descent, trajectory)
+                return "interrupted"
+            if self._clock() >= self._deadline:
+                return "time_limit"
+            advance(min(descent.chunk_steps, total_steps - descent.n_steps))
+            if descent.failed_step is not None:
+                return "diverged"
+            if descent.end is not None:
+                return descent.end
+            reporter.report(descent)
+            self._keep(descent, trajectory)
+        return "completed"
+
+    def _take_up(self, descent: Descent, trajectory: TrajectoryWriter, last: Checkpoint) -> bool:
+        """Go to where the fit was; False where it is to stop before its rows are read again."""
+        while descent.kept() is None:
+            if self._stops():
+                return False
+            descent.advance(0)
+        last.put(descent, trajectory)
+        return True
+
+    def _stops(self) -> bool:
+        return self._should_stop is not None and self._should_stop()
+
+    def _keep(self, descent: Descent, trajectory: TrajectoryWriter) -> None:
+        """Write a checkpoint, if it is time for one."""
+        if self._checkpoints is None or not self._checkpoints.is_due():
+            return
+        checkpoint = Checkpoint.of(descent, trajectory, self.seconds())
+        if checkpoint is not None:
+            self._checkpoints.write(checkpoint)

@@ -1,0 +1,192 @@
+"""The compiled loop over many small fits of least squares, each of them by itself."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.engine import spectral_loops, table_loops
+from workers.engine.compiled import (
+    compiled_to_the_letter,
+)
+from workers.engine.spectral_loops import HeldOut, Record, Rule, Span, State
+from workers.engine.spectrum_loops import Factor, Spectrum
+from workers.engine.table_loops import Line, Table
+
+Floats = NDArray[np.float64]
+Whole = NDArray[np.int64]
+
+
+class Group(NamedTuple):
+    """B fits that differ in their rows, their first weights and their rates.
+
+    x (B, n, d), y (B, n, k) and weight (B, n), or (B, 0) where all rows count alike; coefficients
+    (B, k, p), the bias last. lr and momentum (R, T) have a row a path of rates, and path (B,) says
+    which is whose.
+    """
+
+    x: Floats
+    y: Floats
+    weight: Floats
+    coefficients: Floats
+    lr: Floats
+    momentum: Floats
+    path: Whole
+
+
+class Form(NamedTuple):
+    """What the group's fits have in common: a history keeps every so many steps.
+
+    Nothing moves before the first of them. numba would take a constant for a type of its own, and
+    compile the descent once more.
+    """
+
+    line: Line
+    rule: Rule
+    every: int
+    single: bool
+    moving: bool = False
+
+
+class Descended(NamedTuple):
+    """What the group's fits came to; found (B,) says whose numbers mean something.
+
+    The factors: matrix (B, m, p) and offset (B, m, k), of which the first of `counts` (B, 2) rows
+    count; rest, smallest, stray and least_variance are the `facts` (B, 4), n_centred the second
+    count. The spectra: basis (B, p, p), scale (B, p), pull (B, k, p), rest (B,), n_values (B,). The
+    state after the last update: place, pulled and velocity (B, 2·k·p), and moving (B,). The weights
+    as they are given back, weights (B, k, p), in the fit's dtype, and their loss, final_loss (B,).
+    The history: loss and grad_norm (B, m), epoch_sums (B, T), n_steps, n_losses and why (B,).
+    """
+
+    found: Whole
+    matrix: Floats
+    offset: Floats
+    facts: Floats
+    counts: Whole
+    basis: Floats
+    scale: Floats
+    pull: Floats
+    rest: Floats
+    n_values: Floats
+    place: Floats
+    pulled: Floats
+    velocity: Floats
+    moving: Whole
+    weights: Floats
+    final_loss: Floats
+    loss: Floats
+    grad_norm: Floats
+    epoch_sums: Floats
+    n_steps: Whole
+    n_losses: Whole
+    why: Whole
+
+
+def room(group: Group, every: int) -> Descended:
+    """Room for what the fits come to, of a history that keeps every so many steps."""
+    n_fits, n_targets, width = group.coefficients.shape
+    n_steps = group.lr.shape[1]
+    n_kept = -(-n_steps // every)
+    size = n_targets * width
+    # Each feature's own row and the means', and a penalty's for each feature.
+    most_rows = 2 * group.x.shape[2] + 1
+
+    def numbers(*shape: int) -> Floats:
+        return np.empty((n_fits, *shape))
+
+    def counts() -> Whole:
+        return np.zeros(n_fits, np.int64)
+
+    return Descended(
+        found=counts(),
+        matrix=numbers(most_rows, width),
+        offset=numbers(most_rows, n_targets),
+        facts=numbers(4),
+        counts=np.zeros((n_fits, 2), np.int64),
+        basis=numbers(width, width),
+        scale=numbers(width),
+        pull=numbers(n_targets, width),
+        rest=numbers(),
+        n_values=numbers(),
+        place=numbers(2 * size),
+        pulled=numbers(2 * size),
+        velocity=numbers(2 * size),
+        moving=counts(),
+        weights=numbers(n_targets, width),
+        final_loss=numbers(),
+        loss=numbers(n_kept),
+        grad_norm=numbers(n_kept),
+        epoch_sums=numbers(n_steps),
+        n_steps=counts(),
+        n_losses=counts(),
+        why=counts(),
+    )
+
+
+@compiled_to_the_letter
+def descend_group(group: Group, form: Form, out: Descended, first: int, stop: int) -> None:
+    """Fit those of the cut [first, stop), one after the other, each as if it were alone."""
+    line = form.line
+    for b in range(first, stop):
+        table = Table(group.x[b], group.y[b], group.weight[b], form.single)
+        found, factor, spectrum, n_values = table_loops.survey(table, group.coefficients[b], line)
+        out.found[b] = found
+        if found != table_loops.FOUND:
+            continue
+        _keep(factor, out, b)
+        out.basis[b], out.scale[b], out.pull[b] = spectrum.basis, spectrum.scale, spectrum.pull
+        out.rest[b], out.n_values[b] = spectrum.rest, n_values
+        _descend_one(group, form, out, b)
+        _settle(table, line, out, b)
+
+
+@compiled_to_the_letter
+def _keep(factor: Factor, out: Descended, b: int) -> None:
+    n_rows = len(factor.matrix)
+    out.matrix[b, :n_rows], out.offset[b, :n_rows] = factor.matrix, factor.offset
+    out.counts[b, 0], out.counts[b, 1] = n_rows, factor.n_centred
+    out.facts[b, 0], out.facts[b, 1] = factor.rest, factor.smallest
+    out.facts[b, 2], out.facts[b, 3] = factor.stray, factor.least_variance
+
+
+@compiled_to_the_letter
+def _descend_one(group: Group, form: Form, out: Descended, b: int) -> None:
+    line, every = form.line, form.every
+    size = group.coefficients.shape[1] * group.coefficients.shape[2]
+    spectrum = Spectrum(out.basis[b], out.scale[b], out.pull[b], out.rest[b])
+    curve = spectral_loops.curve_of(
+        spectrum, group.coefficients[b], out.n_values[b], line.l2, line.has_bias
+    )
+    out.place[b], out.pulled[b], out.velocity[b] = 0.0, 0.0, 0.0
+    out.pulled[b, :size] = spectrum.pull.ravel()
+    state = State(
+        place=out.place[b],
+        pull=out.pulled[b],
+        velocity=out.velocity[b],
+        direction=np.zeros(size),
+        last_pull=np.zeros(size),
+        best=np.zeros(size),
+        watch=np.array([np.inf, 0.0, 0.0]),
+        keeps_pull=form.moving,
+    )
+    nobody = HeldOut(np.empty((0, 0)), np.empty((0, 0)), 0.0, 0.0)
+    record = Record(out.loss[b], out.grad_norm[b], out.epoch_sums[b], np.empty(0), every)
+    span = Span(0, group.lr[group.path[b]], group.momentum[group.path[b]])
+    end = spectral_loops.descend(curve, nobody, form.rule, state, record, span, form.moving)
+    out.n_steps[b], out.n_losses[b], out.why[b] = end.n_steps, end.n_losses, end.why
+    out.moving[b] = end.moving
+    now = end.n_steps % 2 * size
+    place = state.best if state.watch[2] > 0.0 else state.place[now : now + size]
+    weights = curve.origin + spectral_loops.turn(curve.axes, place)
+    out.weights[b] = weights.reshape(group.coefficients[b].shape)
+
+
+@compiled_to_the_letter
+def _settle(table: Table, line: Line, out: Descended, b: int) -> None:
+    """The weights in the fit's dtype, and their loss."""
+    n_targets, width = out.weights.shape[1:]
+    for target in range(n_targets):
+        for i in range(width):
+            out.weights[b, target, i] = table_loops.seen(out.weights[b, target, i], table.single)
+    out.final_loss[b] = table_loops.loss_over(table, out.weights[b], line)

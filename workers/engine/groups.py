@@ -1,0 +1,228 @@
+"""Many small fits of least squares that differ in rows, first weights and rates alone."""
+
+import math
+from collections.abc import Sequence
+from operator import attrgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.engine import group_loops, spectral_loops, table_loops
+from workers.engine.batches import cut_batches
+from workers.engine.data import Data, Shape
+from workers.engine.dtypes import Weights, largest, numpy_dtype
+from workers.engine.group_loops import Form, Group
+from workers.engine.initialization import CarriedInit, GivenInit
+from workers.engine.normal_equations import Layer
+from workers.engine.optimizers import Optimizer
+from workers.engine.planner import choose_strategy
+from workers.engine.rates import Rates
+from workers.engine.results import Result
+from workers.engine.small_tables import is_small, line_of
+from workers.engine.specification import Specification
+from workers.engine.spectral import ENDS, Reached, rule_of, snapshot_of, steps_a_chunk
+from workers.engine.spectrum import Squares
+from workers.engine.spectrum_loops import Factor, Spectrum, flat_loss
+from workers.engine.splitting import Split
+from workers.engine.standardize import ScaledRows, Scaling
+from workers.engine.trace import Trace
+
+# What a group never takes: a fit that may run into it is watched while it runs.
+_LEAST_LIMIT_SECONDS = 5.0
+
+
+def fits_together(spec: Specification, shape: Shape) -> bool:
+    """Whether the fit is so short, and so plain, that nobody needs to watch it.
+
+    Raises SpecificationError where the planner does.
+    """
+    records = spec.record.weights or spec.record.gradients
+    alone = records or spec.validation is not None or isinstance(spec.init, CarriedInit)
+    if alone or spec.limits.max_seconds < _LEAST_LIMIT_SECONDS or not is_small(shape):
+        return False
+    if choose_strategy(spec, shape) != "spectral":
+        return False
+    n_steps = cut_batches(spec, shape.n_rows).total_steps
+    return 0 < n_steps <= steps_a_chunk(shape, held_out=False)
+
+
+# What the fits of a group have in common, beside the optimizer but for its rate.
+common = attrgetter(
+    "model", "loss", "penalty", "schedule", "clip_grad_norm", "tolerance", "standardize",
+    "validation", "early_stopping", "batch_size", "drop_last", "epochs", "steps", "dtype", "record",
+    "limits", "strategy",
+)  # fmt: skip
+
+
+def differ_in_lr_alone(a: Optimizer, b: Optimizer) -> bool:
+    """Whether the rates are all that the optimizers differ in, if at all."""
+    return a == b or (
+        a.kind == b.kind and {**a.arguments, "lr": None} == {**b.arguments, "lr": None}
+    )
+
+
+class SpectralGroup:
+    """Fits that have the `common` parts and differ in rates alone; tables are of one shape.
+
+    Each of them `fits_together`.
+
+    Raises SpecificationError where one of them cannot begin.
+    """
+
+    def __init__(self, specs: Sequence[Specification], tables: Sequence[Data]) -> None:
+        self._specs = specs
+        self._tables = tables
+        spec, self._shape = specs[0], tables[0].shape
+        self._batches = cut_batches(spec, self._shape.n_rows)
+        self._scalings = [Scaling.of(one) if spec.standardize else None for one in tables]
+        self._starts = _first_weights(specs, self._shape)
+        self._layer = Layer.of(self._start(0))
+        self._rates: dict[float, Rates] = {}
+        for one in specs:
+            if one.optimizer.lr not in self._rates:
+                self._rates[one.optimizer.lr] = Rates(one, self._batches)
+        self._group = self._gathered()
+        self._form = Form(
+            line=line_of(spec, has_bias=self._layer.bias is not None),
+            rule=rule_of(spec, self._layer.coefficients().size),
+            every=spec.record.every,
+            single=spec.dtype == "float32",
+        )
+        self._out = group_loops.room(self._group, spec.record.every)
+        self.compute_seconds = math.nan
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+    def descend(self, first: int, stop: int) -> None:
+        """Fit those of [first, stop); several threads may, each its own."""
+        group_loops.descend_group(self._group, self._form, self._out, first, stop)
+
+    def found(self, i: int) -> bool:
+        """Whether the fit could be computed in closed form."""
+        return bool(self._out.found[i] == table_loops.FOUND)
+
+    def result(self, i: int) -> Result:
+        """How the fit ended, where it was `found`."""
+        out, spec = self._out, self._specs[i]
+        n_steps, why = int(out.n_steps[i]), int(out.why[i])
+        failed = why == spectral_loops.FAILED
+        trace, layer = self._trace(i), self._layer
+        final_loss = float(out.final_loss[i])
+        return Result(
+            status="diverged" if failed else ENDS.get(why, "completed"),
+            weights=layer.at(out.weights[i]).named(spec.dtype),
+            initial_weights=self._start(i),
+            history=trace.history(),
+            n_steps=n_steps,
+            total_steps=self._batches.total_steps,
+            failed_step=n_steps if failed else None,
+            final_loss=final_loss if math.isfinite(final_loss) else None,
+            strategy="spectral",
+            n_threads=1,
+            compute_seconds=self.compute_seconds / len(self),
+            split=Split(self._tables[i]),
+            snapshot=snapshot_of(spec, self._rates[spec.optimizer.lr], trace, layer, self._at(i)),
+            scaling=self._scalings[i],
+            squares=None if self._form.single else self._squares(i),
+        )
+
+    def _start(self, i: int) -> Weights:
+        return {name: array[i] for name, array in self._starts.items()}
+
+    def _gathered(self) -> Group:
+        """The group's numbers, the fits' one after the other."""
+        tables = [
+            one if scaling is None else ScaledRows(one, scaling).read(0, self._shape.n_rows)
+            for one, scaling in zip(self._tables, self._scalings, strict=True)
+        ]
+        n_fits = len(tables)
+        weights = [one.weight for one in tables if one.weight is not None]
+        paths = {lr: i for i, lr in enumerate(self._rates)}
+        return Group(
+            x=np.concatenate([one.x for one in tables]).reshape(n_fits, *tables[0].x.shape),
+            y=np.concatenate([one.y for one in tables]).reshape(n_fits, *tables[0].y.shape),
+            weight=np.concatenate(weights).reshape(n_fits, -1)
+            if weights
+            else np.empty((n_fits, 0)),
+            coefficients=_coefficients(self._starts),
+            lr=np.array([rates.lr for rates in self._rates.values()]),
+            momentum=np.array([rates.momentum for rates in self._rates.values()]),
+            path=np.array([paths[one.optimizer.lr] for one in self._specs]),
+        )
+
+    def _trace(self, i: int) -> Trace:
+        """The fit's history, as far as it came."""
+        out, spec = self._out, self._specs[i]
+        trace = Trace(self._batches, spec.record.every, spec.optimizer.lr)
+        trace.loss, trace.grad_norm = out.loss[i], out.grad_norm[i]
+        trace.lr = self._rates[spec.optimizer.lr].lr[:: trace.every]
+        trace.epoch_sums, trace.n_losses = out.epoch_sums[i], int(out.n_losses[i])
+        return trace
+
+    def _squares(self, i: int) -> Squares:
+        out, (n_rows, n_centred) = self._out, self._out.counts[i]
+        rest, smallest, stray, least_variance = out.facts[i].tolist()
+        matrix, offset = out.matrix[i, :n_rows], out.offset[i, :n_rows]
+        factor = Factor(matrix, offset, rest, smallest, stray, int(n_centred), least_variance)
+        layer = self._layer.at(self._group.coefficients[i])
+        return Squares(layer, factor, float(out.rest[i]) + flat_loss(self._spectrum(i)))
+
+    def _spectrum(self, i: int) -> Spectrum:
+        out = self._out
+        return Spectrum(out.basis[i], out.scale[i], out.pull[i], float(out.rest[i]))
+
+    def _at(self, i: int) -> Reached:
+        out, n_steps = self._out, int(self._out.n_steps[i])
+        size = self._layer.coefficients().size
+        now = slice(n_steps % 2 * size, (n_steps % 2 + 1) * size)
+        return Reached(
+            spectrum=self._spectrum(i),
+            origin=self._group.coefficients[i].ravel(),
+            place=out.place[i, now],
+            pull=out.pulled[i, now],
+            velocity=out.velocity[i, now],
+            moving=bool(out.moving[i]),
+            n_steps=n_steps,
+        )
+
+
+def _first_weights(specs: Sequence[Specification], shape: Shape) -> Weights:
+    """The fits' first weights in their dtype, by their names: (B, k, d) and (B, k).
+
+    Raises SpecificationError for weights that do not suit.
+    """
+    stacked = _given_weights(specs, shape)
+    if stacked is not None:
+        return stacked
+    starts = []
+    for one in specs:
+        one.init.check(one.model, shape, one.dtype)
+        starts.append(one.init.weights(one.model, shape, one.dtype, one.seeds.init))
+    return {name: np.array([start[name] for start in starts]) for name in starts[0]}
+
+
+def _given_weights(specs: Sequence[Specification], shape: Shape) -> Weights | None:
+    """As `_first_weights`, all at once; None where one fit gives none, or some that do not suit."""
+    given = [one.init.given for one in specs if isinstance(one.init, GivenInit)]
+    sizes, dtype = specs[0].model.weight_shapes(shape), specs[0].dtype
+    if len(given) < len(specs):
+        return None
+    stacked: Weights = {}
+    for name, size in sizes.items():
+        arrays = [one[name] for one in given if name in one and len(one) == len(sizes)]
+        if len(arrays) < len(specs) or any(array.shape != size for array in arrays):
+            return None
+        together = np.concatenate(arrays).reshape(len(specs), *size)
+        if not (np.abs(together) <= largest(dtype)).all():
+            return None
+        stacked[name] = together.astype(numpy_dtype(dtype))
+    return stacked
+
+
+def _coefficients(starts: Weights) -> NDArray[np.float64]:
+    """(B, k, p), the bias last."""
+    weight = starts["weight"].astype(np.float64)
+    if "bias" not in starts:
+        return weight
+    return np.concatenate([weight, starts["bias"].astype(np.float64)[:, :, None]], axis=2)
