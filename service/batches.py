@@ -8,6 +8,7 @@ from typing import Any
 from service.context import Context
 from service.database import batches as queries
 from service.database import fits as fit_queries
+from service.database import life
 from service.errors import Conflict, Gone, NotFound
 from service.ids import rfc3339
 from service.kinds import FIT
@@ -95,16 +96,19 @@ def cancel_batch(context: Context, batch_id: str, owner: str) -> dict[str, Any]:
     now = time.time()
     expires_at = expiry(context, now)
     with context.database.write() as connection:
-        rows, asked = queries.cancel_batch(connection, batch_id, now=now)
-        if not rows and not asked and not queries.has_unended(connection, batch_id):
+        changed = life.cancel_all_of(connection, batch_id, now)
+        if not changed and not queries.has_unended(connection, batch_id):
             raise Conflict(f"the batch {batch_id} has ended already")
+        queries.note_cancelled(connection, batch_id, now)
         ended = [
-            Ended(row.id, row.kind, row.owner, row.spec, "cancelled", "cancelled") for row in rows
+            Ended(row.id, row.kind, row.owner, row.spec, "cancelled", "cancelled")
+            for row in changed
+            if row.status == "cancelled"
         ]
         owe(connection, ended, now)
         over = queries.end_batches(connection, [batch_id], now=now, expires_at=expires_at)
     announce_ends(context, ended, batches=over)
-    tell_status(context, dict.fromkeys(asked, "cancelling"))
+    tell_status(context, {row.id: row.status for row in changed if row.status == "cancelling"})
     return get_batch(context, batch_id, owner)
 
 

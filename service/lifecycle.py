@@ -171,16 +171,17 @@ def renew_all(
     """
     lease_expires_at = time.time() + context.settings.lease_seconds
     with context.database.write() as connection:
-        return [
-            life.renew(
+        status = {
+            (claim.fit_id, claim.fence): life.renew(
                 connection,
                 claim.fit_id,
                 claim.fence,
                 lease_expires_at=lease_expires_at,
                 progress=progress,
             )
-            for claim, progress in held
-        ]
+            for claim, progress in sorted(held, key=lambda one: one[0].fit_id)
+        }
+    return [status[claim.fit_id, claim.fence] for claim, _ in held]
 
 
 def finish(context: Context, ends: Sequence[End]) -> list[bool]:
@@ -241,17 +242,17 @@ def cancel(context: Context, fit_id: str, owner: str, kind: Kind = FIT) -> dict[
     now = time.time()
     ended = [Ended(fit_id, kind.name, owner, row["spec"], "cancelled", "cancelled")]
     with context.database.write() as connection:
-        done = life.cancel_waiting(connection, fit_id, now=now, expires_at=expiry(context, now))
-        if done:
+        status = life.cancel(connection, fit_id, now=now, expires_at=expiry(context, now))
+        over = []
+        if status == "cancelled":
             owe(connection, ended, now)
-        asked = not done and life.ask_to_cancel(connection, fit_id)
-        over = _end_batches(context, connection, [row["batch_id"]], now)
-    if done:
+            over = _end_batches(context, connection, [row["batch_id"]], now)
+    if status == "cancelled":
         announce_ends(context, ended, over)
-    elif asked:
+    elif status == "cancelling":
         tell_status(context, {fit_id: "cancelling"})
     row = find_row(context, fit_id, owner, kind)
-    if not done and not asked and row["status"] != "cancelling":
+    if status is None and row["status"] != "cancelling":
         raise Conflict(f"the {kind.noun} {fit_id} has ended already")
     return kind.body(row)
 
@@ -305,16 +306,12 @@ def sweep(context: Context, now: float) -> None:
     }
     expires_at = expiry(context, now)
     with context.database.write() as connection:
+        ids = life.hold_expired(connection, now=now, latest=latest)
         failed = life.fail_expired(
-            connection,
-            now=now,
-            latest=latest,
-            max_attempts=most,
-            error=lost,
-            expires_at=expires_at,
+            connection, ids, now=now, max_attempts=most, error=lost, expires_at=expires_at
         )
-        taken = life.take_back_expired(connection, now=now, latest=latest, max_attempts=most)
-        cancelled = life.cancel_expired(connection, now=now, latest=latest, expires_at=expires_at)
+        taken = life.take_back_expired(connection, ids, now=now, max_attempts=most)
+        cancelled = life.cancel_expired(connection, ids, now=now, expires_at=expires_at)
         ended = [
             *(_ended(row, "failed", "error") for row in failed),
             *(_ended(row, "cancelled", "cancelled") for row in cancelled),

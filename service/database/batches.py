@@ -19,6 +19,12 @@ _UNENDED = (
     .where(fits.c.batch_id == bindparam("its_batch"), fits.c.status.in_(UNFINISHED))
     .limit(1)
 )
+_HOLD = (
+    select(batches.c.id)
+    .where(batches.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(batches.c.id)
+    .with_for_update(key_share=True)
+)
 _PAGE = (
     select(fits.c.id, fits.c.status, fits.c.stop_reason, fits.c.spec, fits.c.result, fits.c.error)
     .where(
@@ -87,6 +93,10 @@ def end_batches(
 
     Their fits are kept as long as they are.
     """
+    if not ids:
+        return []
+    # Two that end the last two fits at one moment must not each take the other for unended.
+    connection.execute(_HOLD, {"ids": ids})
     due = [batch_id for batch_id in ids if not has_unended(connection, batch_id)]
     counts = count_fits(connection, due) if due else {}
     return [batch_id for batch_id in due if _end(connection, batch_id, counts, now, expires_at)]
@@ -128,32 +138,13 @@ def batches_of(connection: Connection, fit_ids: Sequence[str]) -> list[str]:
     )
 
 
-def cancel_batch(
-    connection: Connection, batch_id: str, *, now: float
-) -> tuple[Sequence[Row[Any]], Sequence[str]]:
-    """End the fits that wait, and have workers end the others.
-
-    The id, kind, owner and spec of those that have ended so, and the ids of those whose workers
-    are asked now.
-    """
-    of_batch = update(fits).where(fits.c.batch_id == batch_id)
-    ended = connection.execute(
-        of_batch.where(fits.c.status == "queued")
-        .values(status="cancelled", stop_reason="cancelled", finished_at=now)
-        .returning(fits.c.id, fits.c.kind, fits.c.owner, fits.c.spec)
-    ).fetchall()
-    asked = connection.execute(
-        of_batch.where(fits.c.status == "running").values(status="cancelling").returning(fits.c.id)
-    ).scalars()
-    ids = list(asked)
-    if ended or has_unended(connection, batch_id):
-        connection.execute(
-            update(batches)
-            .where(batches.c.id == batch_id)
-            # A client that follows has been told of the first time.
-            .values(cancelled_at=func.coalesce(batches.c.cancelled_at, now))
-        )
-    return ended, ids
+def note_cancelled(connection: Connection, batch_id: str, now: float) -> None:
+    """Note that the batch was asked to end; a client that follows is told of the first time."""
+    connection.execute(
+        update(batches)
+        .where(batches.c.id == batch_id)
+        .values(cancelled_at=func.coalesce(batches.c.cancelled_at, now))
+    )
 
 
 def page_of_results(

@@ -3,6 +3,9 @@
 Every step after the claim carries the fence that the claim gave, and returns False where the
 fit has moved on: a worker that came back from the dead can change nothing. Jobs of every kind pass
 through the same steps.
+
+Whoever changes several fits locks them in the order of their ids first, or passes over those that
+others have locked: so no two ever wait for each other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,6 +34,9 @@ from service.database.turns import Bounds, next_turn, no_bounds
 # Short fits are claimed together: for each alone the claim would cost more than the fit.
 MOST_TOGETHER = 256
 MOST_SECONDS_TOGETHER = 0.25
+
+# What one sweep takes back; what is left, the next one does.
+_MOST_AT_ONCE = 10_000
 
 # Every fit passes through these: they are built once, for building costs more than running them.
 _validation = datasets.alias("validation")
@@ -84,6 +90,23 @@ _HELD_OF = (
 )
 _NAMED = (fits.c.id, fits.c.kind, fits.c.owner, fits.c.spec, fits.c.fence)
 _CANCELLING = fits.c.status == "cancelling"
+_CANCELLABLE = fits.c.status.in_(("queued", "running"))
+
+
+def _if_waiting(value: Any, else_: Any) -> ColumnElement[Any]:
+    return case((fits.c.status == "queued", value), else_=else_)
+
+
+# By one statement: between two, a worker could give the fit back, and neither would find it.
+_CANCEL = (
+    update(fits)
+    .where(_CANCELLABLE)
+    .values(
+        status=_if_waiting("cancelled", "cancelling"),
+        stop_reason=_if_waiting("cancelled", fits.c.stop_reason),
+        finished_at=_if_waiting(bindparam("new_finished_at"), fits.c.finished_at),
+    )
+)
 _FINISH = _HELD.values(
     # Whatever its worker found, a fit that is being cancelled ends so.
     status=case((_CANCELLING, "cancelled"), else_=bindparam("new_status")),
@@ -220,40 +243,50 @@ def requeue(connection: Connection, fit_id: str, fence: int, now: float) -> bool
     return connection.execute(step, {"fit_id": fit_id, "its_fence": fence}).rowcount == 1
 
 
-def cancel_waiting(
+def cancel(
     connection: Connection, fit_id: str, *, now: float, expires_at: float | None
-) -> bool:
-    """End a fit that no worker has begun; False where it does not wait."""
-    done = connection.execute(
-        update(fits)
-        .where(fits.c.id == fit_id, fits.c.status == "queued")
-        .values(
-            status="cancelled",
-            stop_reason="cancelled",
-            finished_at=now,
-            expires_at=_expiry(expires_at),
-        )
-    )
-    return done.rowcount == 1
+) -> str | None:
+    """End a fit that waits, have the worker of a running one end it; its status from now on.
+
+    None where it has ended or has been asked before.
+    """
+    kept_until = _if_waiting(_expiry(expires_at), fits.c.expires_at)
+    step = _CANCEL.where(fits.c.id == fit_id).values(expires_at=kept_until)
+    return connection.execute(step.returning(fits.c.status), {"new_finished_at": now}).scalar()
 
 
-def ask_to_cancel(connection: Connection, fit_id: str) -> bool:
-    """Have the fit's worker end it; False where none has it, or has been asked before."""
-    done = connection.execute(
-        update(fits)
-        .where(fits.c.id == fit_id, fits.c.status == "running")
-        .values(status="cancelling")
+def cancel_all_of(connection: Connection, batch_id: str, now: float) -> Sequence[Row[Any]]:
+    """Do so with every fit of the batch; what names each that was changed, and its status."""
+    chosen = select(fits.c.id).where(fits.c.batch_id == batch_id, _CANCELLABLE)
+    ids = list(connection.execute(chosen.order_by(fits.c.id).with_for_update()).scalars())
+    if not ids:
+        return []
+    step = _CANCEL.where(fits.c.batch_id == batch_id)
+    named = step.returning(*_NAMED, fits.c.status)
+    return connection.execute(named, {"new_finished_at": now}).fetchall()
+
+
+def hold_expired(connection: Connection, *, now: float, latest: float) -> list[str]:
+    """Lock the fits whose lease is over, but for those that another one has locked; their ids.
+
+    No clock that still goes can have set a lease that is over later than `latest`.
+    """
+    over = or_(fits.c.lease_expires_at < now, fits.c.lease_expires_at > latest)
+    held = select(fits.c.id).where(or_(fits.c.status == "running", _CANCELLING), over)
+    return list(
+        connection.execute(
+            held.order_by(fits.c.id).limit(_MOST_AT_ONCE).with_for_update(skip_locked=True)
+        ).scalars()
     )
-    return done.rowcount == 1
 
 
 def cancel_expired(
-    connection: Connection, *, now: float, latest: float, expires_at: float | None
+    connection: Connection, ids: Sequence[str], *, now: float, expires_at: float | None
 ) -> Sequence[Row[Any]]:
     """End what was to be cancelled when its worker was lost; what names each, and its fence."""
     return connection.execute(
         update(fits)
-        .where(_CANCELLING, _is_over(now, latest))
+        .where(_CANCELLING, fits.c.id.in_(ids))
         .values(
             status="cancelled",
             stop_reason="cancelled",
@@ -271,20 +304,22 @@ def let_expire(
     connection: Connection, workers: Sequence[str], error: Mapping[str, Any] | None
 ) -> int:
     """End the leases that these workers hold; how many. `error` is why, where that is known."""
+    theirs = (
+        or_(fits.c.status == "running", _CANCELLING),
+        fits.c.worker.in_(workers),
+        fits.c.lease_expires_at > 0,
+    )
+    connection.execute(select(fits.c.id).where(*theirs).order_by(fits.c.id).with_for_update())
     done = connection.execute(
         update(fits)
-        .where(
-            or_(fits.c.status == "running", _CANCELLING),
-            fits.c.worker.in_(workers),
-            fits.c.lease_expires_at > 0,
-        )
+        .where(*theirs)
         .values(lease_expires_at=0, error=null() if error is None else dict(error))
     )
     return done.rowcount
 
 
 def take_back_expired(
-    connection: Connection, *, now: float, latest: float, max_attempts: int
+    connection: Connection, ids: Sequence[str], *, now: float, max_attempts: int
 ) -> Sequence[Row[Any]]:
     """Queue again what a lost worker held; the id, queue and fence of each.
 
@@ -292,7 +327,7 @@ def take_back_expired(
     worker its life, and each is tried alone now.
     """
     return connection.execute(
-        _expired(now, latest)
+        _running(ids)
         .where(or_(fits.c.grouped, fits.c.attempt < max_attempts))
         .values(
             status="queued",
@@ -311,16 +346,16 @@ def take_back_expired(
 
 def fail_expired(
     connection: Connection,
+    ids: Sequence[str],
     *,
     now: float,
-    latest: float,
     max_attempts: int,
     error: Mapping[str, Any],
     expires_at: float | None,
 ) -> Sequence[Row[Any]]:
     """End what has lost `max_attempts` workers; what names each, and its fence."""
     return connection.execute(
-        _expired(now, latest)
+        _running(ids)
         .where(fits.c.attempt >= max_attempts, fits.c.grouped.is_(False))
         .values(
             status="failed",
@@ -341,13 +376,8 @@ def _expiry(expires_at: float | None) -> Any:
     return None if expires_at is None else case((fits.c.batch_id.is_(None), expires_at))
 
 
-def _expired(now: float, latest: float) -> Update:
-    return update(fits).where(fits.c.status == "running", _is_over(now, latest))
-
-
-def _is_over(now: float, latest: float) -> ColumnElement[bool]:
-    """Whether the lease is over; no clock that still goes can have set one later than `latest`."""
-    return or_(fits.c.lease_expires_at < now, fits.c.lease_expires_at > latest)
+def _running(ids: Sequence[str]) -> Update:
+    return update(fits).where(fits.c.status == "running", fits.c.id.in_(ids))
 
 
 def unwoken_queues(connection: Connection, *, before: float, latest: float) -> list[str]:
@@ -367,6 +397,7 @@ def unwoken_queues(connection: Connection, *, before: float, latest: float) -> l
 
 def mark_woken(connection: Connection, queue: str, now: float | None) -> None:
     """Note when a worker was last sent for to the queue; None: nobody was."""
-    connection.execute(
-        update(fits).where(fits.c.queue == queue, fits.c.status == "queued").values(woken_at=now)
-    )
+    waiting = select(fits.c.id).where(fits.c.queue == queue, fits.c.status == "queued")
+    # What is locked is being claimed or cancelled.
+    free = waiting.with_for_update(skip_locked=True)
+    connection.execute(update(fits).where(fits.c.id.in_(free)).values(woken_at=now))

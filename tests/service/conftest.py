@@ -15,6 +15,7 @@ from service.context import Context, open_context
 from service.database import migrate
 from service.schemas.datasets import DatasetRequest
 from service.settings import Settings
+from tests.postgresql import PostgreSQL, running_postgresql
 
 OWNER = "tester"
 
@@ -59,12 +60,29 @@ def _wait_for(socket: Path) -> None:
     raise TimeoutError("redis did not start")
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL of the tests' own."""
+    with running_postgresql() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """A database of each kind: SQLite in the data directory, PostgreSQL on a server."""
+    if request.param == "sqlite":
+        yield None
+        return
+    with request.getfixturevalue("postgresql").database() as url:
+        yield url
+
+
 @pytest.fixture
-def settings(tmp_path: Path, redis_url: str) -> Settings:
-    """Settings of a service whose data directory is empty."""
+def settings(tmp_path: Path, redis_url: str, database_url: str | None) -> Settings:
+    """Settings of a service whose data directory and database are empty."""
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
-    return Settings(data_dir=tmp_path / "data", redis_url=redis_url)
+    return Settings(data_dir=tmp_path / "data", redis_url=redis_url, database_url=database_url)
 
 
 @pytest.fixture

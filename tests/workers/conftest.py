@@ -7,11 +7,18 @@ import pytest
 import redis
 
 from service.context import Context
-from tests.service.conftest import context, redis_url, settings, table
+from tests.service.conftest import (
+    context,
+    database_url,
+    postgresql,
+    redis_url,
+    settings,
+    table,
+)
 from tests.service.messages import next_errand
 from workers.errands import run_errand
 
-__all__ = ["context", "redis_url", "settings", "table"]
+__all__ = ["context", "database_url", "postgresql", "redis_url", "settings", "table"]
 
 
 @pytest.fixture

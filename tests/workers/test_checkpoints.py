@@ -1,5 +1,6 @@
 """A fit that loses its worker goes on from where it was written down."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -143,8 +144,10 @@ def test_what_another_kind_of_machine_wrote_is_left(
 def test_a_store_that_takes_nothing_stops_no_fit(
     context: Context, table: DatasetRequest, undisturbed: dict[str, Any]
 ) -> None:
-    # given a file where the store would make a directory
-    context.settings.storage_root.joinpath(CHECKPOINTS).touch()
+    # given a file where the store would make a directory, or has made one on a slow machine
+    directory = context.settings.storage_root / CHECKPOINTS
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.touch()
 
     fit = submit(context, table, **SPEC)
     with structlog.testing.capture_logs() as logs:

@@ -364,7 +364,7 @@ def test_an_end_that_went_unnoticed_is_noticed_by_the_sweep(
     batch = listed(http, BASE)
     fit_id = members(http, batch)[0]["id"]
     with context.database.write() as connection:
-        life.cancel_waiting(connection, fit_id, now=1.0, expires_at=None)
+        life.cancel(connection, fit_id, now=1.0, expires_at=None)
 
     lifecycle.sweep(context, 2.0)
 
