@@ -26,16 +26,20 @@ time.sleep(60)
 
 
 class Stopping:
-    """Says to stop once `after` seconds are over."""
+    """Says to stop `after` so many seconds, or `once` something holds."""
 
     def __init__(self) -> None:
-        self.at = float("inf")
+        self.holds: Callable[[], bool] = lambda: False
 
     def __call__(self) -> bool:
-        return time.monotonic() >= self.at
+        return self.holds()
 
     def after(self, seconds: float) -> None:
-        self.at = time.monotonic() + seconds
+        at = time.monotonic() + seconds
+        self.once(lambda: time.monotonic() >= at)
+
+    def once(self, holds: Callable[[], bool]) -> None:
+        self.holds = holds
 
 
 @pytest.fixture
@@ -101,7 +105,7 @@ def test_a_part_that_dies_is_started_again_with_growing_pauses(
     starts = tmp_path / "starts"
     program = f"import time; open({str(starts)!r}, 'a').write(f'{{time.time()}}\\n')"
     supervisor.start(part(program))
-    stopping.after(3.2)
+    stopping.once(lambda: starts.exists() and len(starts.read_text().splitlines()) > 2)
     supervisor.watch()
     times = [float(line) for line in starts.read_text().splitlines()]
     pauses = [later - earlier for earlier, later in pairwise(times)]

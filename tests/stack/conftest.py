@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import coverage
 import httpx
 import pytest
 
 from tests.stack.given import TRAINING
 
 READY = "Thalweg serves on "
+ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
@@ -41,12 +43,22 @@ def _url(process: "subprocess.Popen[str]") -> str:
     raise AssertionError(f"the service did not start: exit code {process.wait(10)}")
 
 
+def counted() -> dict[str, str]:
+    """Makes the processes' lines count in the coverage that is being measured, if one is."""
+    if coverage.Coverage.current() is None:
+        return {}
+    return {
+        "COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"),
+        "COVERAGE_FILE": str(ROOT / ".coverage"),
+    }
+
+
 @pytest.fixture(scope="session")
 def service_url() -> Iterator[str]:
     """The address of a service that all of these tests share."""
     with (
         tempfile.TemporaryDirectory(prefix="thalweg-") as directory,
-        serving(Path(directory)) as (url, _),
+        serving(Path(directory), **counted()) as (url, _),
     ):
         yield url
 
