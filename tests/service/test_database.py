@@ -1,5 +1,6 @@
 """The database: migrations and connections."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,24 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
 import service.migrations
 from service.database import Database, migrate
 from service.database.schema import metadata
 from service.errors import Unavailable
 from service.settings import Settings
+from tests.postgresql import EMPTY
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """Settings of a database of each kind without a table."""
+    if request.param == "sqlite":
+        yield Settings(data_dir=tmp_path)
+        return
+    with request.getfixturevalue("postgresql").database(EMPTY) as url:
+        yield Settings(data_dir=tmp_path, database_url=url)
 
 
 def tables(settings: Settings) -> set[str]:
@@ -23,72 +35,74 @@ def tables(settings: Settings) -> set[str]:
     return names - {"alembic_version"}
 
 
-def test_migrations_make_the_schema_that_the_code_names(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path)
+def test_migrations_make_the_schema_that_the_code_names(empty: Settings) -> None:
+    migrate(empty)
+    migrate(empty)
 
-    migrate(settings)
-    migrate(settings)
-
-    database = Database(settings.database_address)
+    database = Database(empty.database_address)
     with database.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     database.close()
 
 
-def test_migrations_go_back_too(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path)
-    migrate(settings)
+def test_migrations_go_back_too(empty: Settings) -> None:
+    migrate(empty)
 
-    migrate(settings, "base")
-    assert tables(settings) == set()
-    migrate(settings)
+    migrate(empty, "base")
+    assert tables(empty) == set()
+    migrate(empty)
 
-    assert tables(settings) == set(metadata.tables)
+    assert tables(empty) == set(metadata.tables)
 
 
 def insert(connection: Connection, fit_id: str, **more: str) -> None:
     """A fit that has ended, with an artifact, as the oldest version would have it, and more."""
-    if not connection.exec_driver_sql("SELECT count(*) FROM datasets").scalar():
-        connection.exec_driver_sql(
-            "INSERT INTO datasets (id, owner, created_at, n_rows, size_bytes, digest, columns, "
-            "storage_key, tags, metadata) VALUES ('ds', 'o', 1, 1, 1, 'd', '[]', 'k', '[]', '{}')"
+    if not connection.execute(text("SELECT count(*) FROM datasets")).scalar():
+        connection.execute(
+            text(
+                "INSERT INTO datasets (id, owner, created_at, n_rows, size_bytes, digest, columns, "
+                "storage_key, tags, metadata) "
+                "VALUES ('ds', 'o', 1, 1, 1, 'd', '[]', 'k', '[]', '{}')"
+            )
         )
     given = {
         "id": fit_id, "owner": "o", "status": "succeeded", "dataset_id": "ds", "spec": "{}",
         "created_at": 1, "attempt": 1, "fence": 1, "tags": "[]", "metadata": "{}",
     } | more  # fmt: skip
     named = ", ".join(given), ", ".join(f":{name}" for name in given)
-    connection.exec_driver_sql(f"INSERT INTO fits ({named[0]}) VALUES ({named[1]})", given)  # noqa: S608 (our own names)
-    connection.exec_driver_sql(
-        "INSERT INTO artifacts (fit_id, name, digest, size_bytes) VALUES (?, 'weights', 'd', 1)",
-        (fit_id,),
+    connection.execute(text(f"INSERT INTO fits ({named[0]}) VALUES ({named[1]})"), given)  # noqa: S608 (our own names)
+    connection.execute(
+        text(
+            "INSERT INTO artifacts (fit_id, name, digest, size_bytes) "
+            "VALUES (:fit_id, 'weights', 'd', 1)"
+        ),
+        {"fit_id": fit_id},
     )
 
 
-def test_rows_go_through_every_migration(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path)
-    migrate(settings, "0002")
-    database = Database(settings.database_address)
+def test_rows_go_through_every_migration(empty: Settings) -> None:
+    migrate(empty, "0002")
+    database = Database(empty.database_address)
     with database.write() as connection:
         insert(connection, "fit_1")
 
-    migrate(settings)
+    migrate(empty)
 
     with database.read() as connection:
-        rows = connection.exec_driver_sql("SELECT id, kind FROM fits").fetchall()
+        rows = connection.execute(text("SELECT id, kind FROM fits")).fetchall()
         assert rows == [("fit_1", "fit")]
-        assert connection.exec_driver_sql("SELECT fit_id FROM artifacts").scalar() == "fit_1"
-        assert connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute(text("SELECT fit_id FROM artifacts")).scalar() == "fit_1"
+        if empty.database_url is None:
+            assert connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall() == []
     database.close()
-    migrate(settings, "base")
-    assert tables(settings) == set()
+    migrate(empty, "base")
+    assert tables(empty) == set()
 
 
-def test_a_version_that_knows_fits_alone_finds_nothing_else(tmp_path: Path) -> None:
+def test_a_version_that_knows_fits_alone_finds_nothing_else(empty: Settings) -> None:
     # given a fit and a range test, each with an artifact
-    settings = Settings(data_dir=tmp_path)
-    migrate(settings)
-    database = Database(settings.database_address)
+    migrate(empty)
+    database = Database(empty.database_address)
     with database.write() as connection:
         insert(connection, "fit_1")
         insert(connection, "lrt_1", kind="lr_range_test")
@@ -97,7 +111,8 @@ def test_a_version_that_knows_fits_alone_finds_nothing_else(tmp_path: Path) -> N
     config = Config()
     config.set_main_option("script_location", str(Path(service.migrations.__file__).parent))
     with database.engine.connect() as connection:
-        connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
+        if empty.database_url is None:
+            connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
         with connection.begin():
             config.attributes["connection"] = connection
             command.downgrade(config, "0003")
@@ -105,7 +120,7 @@ def test_a_version_that_knows_fits_alone_finds_nothing_else(tmp_path: Path) -> N
     # then the fit alone is there
     with database.read() as connection:
         ids = [
-            connection.exec_driver_sql(f"SELECT {column} FROM {table}").scalars().all()  # noqa: S608 (our own names)
+            connection.execute(text(f"SELECT {column} FROM {table}")).scalars().all()  # noqa: S608 (our own names)
             for column, table in (("id", "fits"), ("fit_id", "artifacts"))
         ]
     database.close()
