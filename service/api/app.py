@@ -29,6 +29,7 @@ from service.api import (
 from service.api.openapi import operation_of
 from service.api.queries import NoParameters, parameters
 from service.context import open_context
+from service.errors import NotFound
 from service.settings import Settings
 from service.telemetry import configure_logging
 
@@ -65,6 +66,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.before_request(_begin)
     metrics.install(app)
     access.install(app)
+    app.before_request(_refuse_nul)
     app.before_request(_refuse_parameters)
     app.after_request(_end)
     app.after_request(connections.announce_close)
@@ -80,6 +82,12 @@ def _begin() -> None:
     g.began = time.perf_counter()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _refuse_nul() -> None:
+    """Nothing has a name with NUL, and PostgreSQL would not even look for it."""
+    if "\0" in request.path:
+        raise NotFound("no path has a NUL in it")
 
 
 def _refuse_parameters() -> None:

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, W
 from service.api.requests import query_arguments
 from service.api.validation import parse_mapping
 from service.schemas.batches import Metric, Mode, Select
-from service.schemas.common import KEY_PATTERN, FitStatus, Name, Schema
+from service.schemas.common import KEY_PATTERN, NO_NUL, FitStatus, Id, Name, Schema
 from service.schemas.lists import ListQuery
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
@@ -74,7 +74,7 @@ class ListParameters(Schema):
     """A page of a list, newest first."""
 
     limit: int = Field(default=50, ge=1, le=1000, description="Rows a page.")
-    after: str | None = Field(default=None, description="The `next_cursor` of the page before.")
+    after: Id | None = Field(default=None, description="The `next_cursor` of the page before.")
     tag: str | None = Field(default=None, description="Only what carries this tag.")
     metadata: Filter = Field(
         default={}, description="Only what has these values: `metadata[key]=value`."
@@ -94,7 +94,9 @@ class FitListParameters(FitPageParameters):
     """A page of fits, or of other jobs with their life; or some of them by id."""
 
     ids: str | None = Field(
-        default=None, description="Up to 200 ids, comma-separated; the answer keeps their order."
+        default=None,
+        pattern=NO_NUL,
+        description="Up to 200 ids, comma-separated; the answer keeps their order.",
     )
 
 

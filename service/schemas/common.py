@@ -25,7 +25,10 @@ Positive = Annotated[float, Field(gt=0)]
 # Whole numbers are kept in 64 bits.
 Count = Annotated[int, Field(ge=1, lt=2**63)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+# PostgreSQL keeps no NUL in a text.
+NO_NUL = r"^[^\x00]*$"
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO_NUL)]
+Id = Annotated[str, StringConstraints(max_length=100, pattern=NO_NUL)]
 Tags = Annotated[
     list[Annotated[str, StringConstraints(min_length=1, max_length=100)]],
     Field(max_length=MOST_TAGS),

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from service.schemas.checks import Checks
 from service.schemas.common import (
     Count,
+    Id,
     Metadata,
     NonNegative,
     Positive,
@@ -23,8 +24,6 @@ from service.schemas.optimizers import Optimizer, Sgd
 from service.schemas.schedules import Schedule
 from service.schemas.webhooks import FitWebhook
 
-DatasetId = Annotated[str, StringConstraints(max_length=100)]
-
 
 def object_or_scalar(value: Any) -> str:
     """Tell a union's members apart by JSON type, so that errors speak of one member alone."""
@@ -38,7 +37,7 @@ def array_or_scalar(value: Any) -> str:
 
 # A dataset's id, or the dataset itself; and a column, or several.
 AnyDataset = Annotated[
-    Annotated[DatasetId, Tag("scalar")] | Annotated[DatasetRequest, Tag("object")],
+    Annotated[Id, Tag("scalar")] | Annotated[DatasetRequest, Tag("object")],
     Discriminator(object_or_scalar),
 ]
 Target = Annotated[
@@ -85,7 +84,7 @@ class Validation(Schema):
 class ValidationDataset(Schema):
     """Another dataset, with the columns that the fit uses."""
 
-    dataset: DatasetId
+    dataset: Id
 
 
 def _dataset_or_share(value: Any) -> str:

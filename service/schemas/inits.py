@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from service.schemas.common import Matrix, NonNegative, Schema, Vector
+from service.schemas.common import Id, Matrix, NonNegative, Schema, Vector
 
 
 class DefaultInit(Schema):
@@ -123,7 +123,7 @@ class FitInit(Schema):
     and dropout go on, and nothing of the optimizer but its lr may be changed.
     """
 
-    fit: Annotated[str, Field(max_length=100, examples=["fit_01KB2Q3M6X8T5V9W0Y1Z2A3B4C"])]
+    fit: Annotated[Id, Field(examples=["fit_01KB2Q3M6X8T5V9W0Y1Z2A3B4C"])]
     optimizer_state: bool = False
 
 

@@ -14,6 +14,7 @@ from functools import partial
 
 import redis
 
+from service.checkpoints import CHECKPOINTS
 from service.queue import DELIVER, RUN_FITS, WEBHOOKS, connect_redis, make_celery
 from service.settings import Settings
 from tests.faults.processes import signal_all
@@ -145,8 +146,7 @@ def fill_disk(site: Site) -> bool:
 
 def truncate_checkpoint(site: Site) -> bool:
     """Cut a checkpoint in half, if there is one just now."""
-    objects = site.settings.storage_root
-    found = [path for path in objects.glob("fits/*/*/*") if "checkpoint" in path.name]
+    found = [*site.settings.storage_root.glob(f"{CHECKPOINTS}/*/*")]
     if not found:
         return False
     with suppress(FileNotFoundError), site.draws.choice(found).open("r+b") as file:
