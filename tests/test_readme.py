@@ -1,6 +1,7 @@
 """The README's claims that need no running service."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,18 @@ def test_the_settings_table_is_the_code() -> None:
         )
         for name, field in Settings.model_fields.items()
     ]
+
+
+def test_every_promise_names_tests_that_are_there() -> None:
+    rows = re.findall(r"^\| .* \|$", readme.section("What is promised under which fault"), re.M)[2:]
+    sources = [path.read_text() for path in Path(__file__).parent.rglob("test_*.py")]
+    there = {name for source in sources for name in re.findall(r"^def (test_\w+)", source, re.M)}
+
+    assert rows
+    for row in rows:
+        named = set(re.findall(r"`(test_\w+)`", row))
+        assert named, row
+        assert named <= there
 
 
 def test_the_shuffle_that_is_written_down_is_the_engines() -> None:
