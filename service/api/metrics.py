@@ -1,6 +1,7 @@
 """`/metrics`."""
 
 import time
+from http import HTTPMethod
 
 from flask import Blueprint, Flask, Response, current_app, g, request
 
@@ -12,6 +13,7 @@ from service.metrics import MEDIA_TYPE, REQUEST_SECONDS, REQUESTS, exposition
 blueprint = Blueprint("metrics", __name__)
 
 _OTHER = "other"
+_METHODS = frozenset(HTTPMethod)
 
 
 @blueprint.get("/metrics")
@@ -39,6 +41,8 @@ def _count(answer: Response) -> Response:
     view = current_app.view_functions.get(request.endpoint or "")
     described = operation_of(view) if view else None
     name = described.operation_id if described else _OTHER
-    REQUESTS.labels(request.method, name, str(answer.status_code)).inc()
+    # A client may write any word there: each would be a series of its own.
+    method = request.method if request.method in _METHODS else _OTHER
+    REQUESTS.labels(method, name, str(answer.status_code)).inc()
     REQUEST_SECONDS.labels(name).observe(time.perf_counter() - g.began)
     return answer

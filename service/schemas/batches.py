@@ -19,7 +19,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from service.schemas.common import Metadata, Name, Schema, Seed, Tags
 from service.schemas.fits import FitRequest
-from service.schemas.generators import Normal, Number, Uniform
+from service.schemas.generators import LARGEST, Normal, Uniform
 
 MOST_FITS = 10_000
 MOST_PATHS = 50
@@ -76,7 +76,7 @@ class LogUniform(Schema):
     """Every order of magnitude from a to b, both above 0, equally likely."""
 
     log_uniform: Annotated[
-        list[Annotated[Number, Field(gt=0)]],
+        list[Annotated[float, Field(gt=0, le=LARGEST)]],
         Field(min_length=2, max_length=2, examples=[[1e-4, 1]]),
     ]
 

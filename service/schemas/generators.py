@@ -8,10 +8,10 @@ from pydantic_core import PydanticCustomError
 from service.schemas.common import Matrix, Schema
 
 _MOST_LISTED = 1_000
-_LARGEST = 1e15
+LARGEST = 1e15
 
-Number = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST)]
-NonNegative = Annotated[float, Field(ge=0, le=_LARGEST)]
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+NonNegative = Annotated[float, Field(ge=0, le=LARGEST)]
 Pair = Annotated[list[Number], Field(min_length=2, max_length=2)]
 Coefficients = Annotated[
     Annotated[list[Number], Field(fail_fast=True)], Field(min_length=1, max_length=_MOST_LISTED)
@@ -187,7 +187,7 @@ class BlobsTable(DrawnPoints):
         if isinstance(self.centers, list):
             if any(len(center) != self.dimensions for center in self.centers):
                 raise PydanticCustomError("wrong_width", "every center needs `dimensions` numbers")
-            if any(abs(place) > _LARGEST for center in self.centers for place in center):
+            if any(abs(place) > LARGEST for center in self.centers for place in center):
                 raise PydanticCustomError("too_far", "a center is farther than 1e15 away")
         if self.box[0] > self.box[1]:
             raise PydanticCustomError("descending", "box is [a, b] with a no larger than b")

@@ -44,6 +44,7 @@ def test_requests_are_counted_by_operation_and_status(http: FlaskClient) -> None
     for _ in range(2):
         http.get("/v1/fits/fit_none")
     http.get("/nowhere")
+    http.open("/v1/fits", method="BREW")
 
     after = scraped(http)
 
@@ -53,6 +54,7 @@ def test_requests_are_counted_by_operation_and_status(http: FlaskClient) -> None
 
     assert more("GET", "getFit", "404") == 2
     assert more("GET", "other", "404") == 1
+    assert more("other", "other", "405") == 1
     count = ("thalweg_request_seconds_count", ("getFit",))
     assert after[count] - before.get(count, 0.0) == 2
 
