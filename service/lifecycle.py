@@ -200,7 +200,7 @@ def finish(context: Context, ends: Sequence[End]) -> list[bool]:
         artifacts = [row for end in kept for row in end.artifacts]
         if artifacts:
             insert_artifacts(connection, artifacts)
-        over = _end_batches(context, connection, [claim.batch_id for claim in claims], now)
+        over = _end_batches(context, connection, [end.claim.batch_id for end in kept], now)
         ended = [
             Ended(claim.fit_id, claim.kind, claim.owner, claim.spec, *found)
             for claim, found in zip(claims, done, strict=True)

@@ -18,6 +18,10 @@ import pytest
 from service.database import migrate
 from service.settings import Settings
 
+DATABASES = ("sqlite", "postgresql")
+# Marks tests whose database is SQLite unless they ask for both.
+ON_BOTH = pytest.mark.parametrize("database_url", DATABASES, indirect=True)
+
 _PROGRAMS = ("initdb", "postgres")
 # Where Debian keeps them, whose PATH has none of them.
 _DEBIAN = Path("/usr/lib/postgresql")
@@ -58,6 +62,9 @@ class PostgreSQL:
             "max_connections": "300",
             # Its processes are killed by tests; the machine is not.
             "fsync": "off",
+            # Whoever waits for ever fails.
+            "lock_timeout": "30s",
+            "deadlock_timeout": "100ms",
         }
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -66,6 +73,7 @@ class PostgreSQL:
                     *(word for pair in options.items() for word in ("-c", "=".join(pair))),
                 ],
                 user=self._user,
+                cwd=self._directory,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )
@@ -141,8 +149,8 @@ def running_postgresql() -> Iterator[PostgreSQL]:
     # Pytest's own temporary paths can be too long for a socket, and are root's alone.
     with tempfile.TemporaryDirectory(prefix="thalweg-") as directory:
         server = PostgreSQL(programs, Path(directory))
-        server.start()
         try:
+            server.start()
             server.make_template()
             yield server
         finally:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, func, insert, select, update
 
 from service.database.datasets import UNFINISHED
 from service.database.paging import page
@@ -115,16 +115,18 @@ def _end(
         .values(finished_at=now, expires_at=expires_at, counts=counts[batch_id])
     )
     if done.rowcount == 1 and expires_at is not None:
-        members = update(fits).where(fits.c.batch_id == batch_id, fits.c.deleted_at.is_(None))
-        connection.execute(members.values(expires_at=expires_at))
+        members = select(fits.c.id).where(fits.c.batch_id == batch_id, fits.c.deleted_at.is_(None))
+        # One that another one has locked is found when the batch expires.
+        free = members.with_for_update(skip_locked=True)
+        connection.execute(update(fits).where(fits.c.id.in_(free)).values(expires_at=expires_at))
     return done.rowcount == 1
 
 
 def unended_batches(connection: Connection) -> list[str]:
-    """The batches whose end has not been noted."""
-    return list(
-        connection.execute(select(batches.c.id).where(batches.c.finished_at.is_(None))).scalars()
-    )
+    """The batches whose end has not been noted, though every fit has ended."""
+    unended = exists().where(fits.c.batch_id == batches.c.id, fits.c.status.in_(UNFINISHED))
+    over = select(batches.c.id).where(batches.c.finished_at.is_(None), ~unended)
+    return list(connection.execute(over).scalars())
 
 
 def batches_of(connection: Connection, fit_ids: Sequence[str]) -> list[str]:
@@ -160,6 +162,9 @@ def mark_batch_deleted(connection: Connection, batch_id: str, now: float) -> lis
 
     The ids of those fits that have objects in the store.
     """
+    # Everybody locks fits before their batch.
+    locked = select(fits.c.id).where(fits.c.batch_id == batch_id).order_by(fits.c.id)
+    connection.execute(locked.with_for_update())
     done = connection.execute(
         update(batches)
         .where(
@@ -187,6 +192,13 @@ def mark_batch_deleted(connection: Connection, batch_id: str, now: float) -> lis
 
 def expire_batches(connection: Connection, *, now: float) -> None:
     """Forget batches that have expired, as their fits do."""
+    late = (
+        select(fits.c.id)
+        .join_from(fits, batches, fits.c.batch_id == batches.c.id)
+        .where(batches.c.expires_at < now, batches.c.deleted_at.is_(None))
+        .where(fits.c.expires_at.is_(None), fits.c.deleted_at.is_(None))
+    )
+    connection.execute(update(fits).where(fits.c.id.in_(late)).values(expires_at=now))
     connection.execute(
         update(batches)
         .where(batches.c.expires_at < now, batches.c.deleted_at.is_(None))

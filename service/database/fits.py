@@ -182,6 +182,7 @@ def expire_fits(connection: Connection, *, now: float, limit: int) -> list[str]:
         select(fits.c.id)
         .where(fits.c.expires_at < now, fits.c.deleted_at.is_(None), _ENDED)
         .limit(limit)
+        .with_for_update(skip_locked=True)
     )
     ids = list(connection.execute(due).scalars())
     return [fit_id for fit_id in ids if mark_fit_deleted(connection, fit_id, now)]

@@ -304,18 +304,14 @@ def let_expire(
     connection: Connection, workers: Sequence[str], error: Mapping[str, Any] | None
 ) -> int:
     """End the leases that these workers hold; how many. `error` is why, where that is known."""
-    theirs = (
+    theirs = select(fits.c.id).where(
         or_(fits.c.status == "running", _CANCELLING),
         fits.c.worker.in_(workers),
         fits.c.lease_expires_at > 0,
     )
-    connection.execute(select(fits.c.id).where(*theirs).order_by(fits.c.id).with_for_update())
-    done = connection.execute(
-        update(fits)
-        .where(*theirs)
-        .values(lease_expires_at=0, error=null() if error is None else dict(error))
-    )
-    return done.rowcount
+    ids = list(connection.execute(theirs.order_by(fits.c.id).with_for_update()).scalars())
+    over = {"lease_expires_at": 0, "error": null() if error is None else dict(error)}
+    return connection.execute(update(fits).where(fits.c.id.in_(ids)).values(over)).rowcount
 
 
 def take_back_expired(
@@ -398,6 +394,6 @@ def unwoken_queues(connection: Connection, *, before: float, latest: float) -> l
 def mark_woken(connection: Connection, queue: str, now: float | None) -> None:
     """Note when a worker was last sent for to the queue; None: nobody was."""
     waiting = select(fits.c.id).where(fits.c.queue == queue, fits.c.status == "queued")
-    # What is locked is being claimed or cancelled.
+    # What is locked is being claimed or cancelled; what waits on, the next sweep finds.
     free = waiting.with_for_update(skip_locked=True)
     connection.execute(update(fits).where(fits.c.id.in_(free)).values(woken_at=now))

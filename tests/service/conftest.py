@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from service.context import Context, open_context
 from service.database import migrate
 from service.schemas.datasets import DatasetRequest
 from service.settings import Settings
-from tests.postgresql import PostgreSQL, running_postgresql
+from tests.postgresql import DATABASES, PostgreSQL, running_postgresql
 
 OWNER = "tester"
 
@@ -67,10 +68,17 @@ def postgresql() -> Iterator[PostgreSQL]:
         yield server
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
     """A database of each kind: SQLite in the data directory, PostgreSQL on a server."""
-    if request.param == "sqlite":
+    with new_database(request, request.param) as url:
+        yield url
+
+
+@contextmanager
+def new_database(request: pytest.FixtureRequest, kind: str) -> Iterator[str | None]:
+    """The URL of a database of the kind, None where it is SQLite in the data directory."""
+    if kind == "sqlite":
         yield None
         return
     with request.getfixturevalue("postgresql").database() as url:

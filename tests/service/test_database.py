@@ -15,10 +15,10 @@ from service.database import Database, migrate
 from service.database.schema import metadata
 from service.errors import Unavailable
 from service.settings import Settings
-from tests.postgresql import EMPTY
+from tests.postgresql import DATABASES, EMPTY
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     """Settings of a database of each kind without a table."""
     if request.param == "sqlite":

@@ -14,6 +14,7 @@ from tests.service.conftest import OWNER
 from tests.service.life_model import CLOCKED, LEASE_SECONDS, MAX_ATTEMPTS, Life, MortalDatabase
 
 
+@pytest.mark.slow
 def test_a_fit_ends_once_whatever_happens(
     context: Context, table: DatasetRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

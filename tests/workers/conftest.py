@@ -9,7 +9,7 @@ import redis
 from service.context import Context
 from tests.service.conftest import (
     context,
-    database_url,
+    new_database,
     postgresql,
     redis_url,
     settings,
@@ -18,7 +18,14 @@ from tests.service.conftest import (
 from tests.service.messages import next_errand
 from workers.errands import run_errand
 
-__all__ = ["context", "database_url", "postgresql", "redis_url", "settings", "table"]
+__all__ = ["context", "postgresql", "redis_url", "settings", "table"]
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """SQLite; in modules that are marked so PostgreSQL too, for most ask the database little."""
+    with new_database(request, getattr(request, "param", "sqlite")) as url:
+        yield url
 
 
 @pytest.fixture

@@ -8,10 +8,13 @@ import pytest
 from service import fits, lifecycle
 from service.context import Context
 from service.schemas.datasets import DatasetRequest
+from tests.postgresql import ON_BOTH
 from tests.service.claiming import FIT_QUEUES
 from tests.service.conftest import OWNER
 from tests.service.test_lifecycle import ALONE, submit
 from workers.keeper import Keeper
+
+pytestmark = ON_BOTH
 
 
 class Pool:

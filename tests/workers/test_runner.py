@@ -14,10 +14,13 @@ from service.context import Context
 from service.errors import NotFound
 from service.schemas.datasets import DatasetRequest
 from service.storage import LocalStore
+from tests.postgresql import ON_BOTH
 from tests.service.conftest import OWNER
 from tests.service.test_lifecycle import expire, submit
 from tests.workers.running import run_all
 from workers import draining, inputs
+
+pytestmark = ON_BOTH
 
 LONG = {"steps": 1_000_000, "strategy": "reference"}
 
