@@ -110,13 +110,18 @@ def test_json_comes_as_a_file_too(http: FlaskClient) -> None:
     [
         {},
         {"file": "a field, not a file"},
-        {"other": (io.BytesIO(b"x\n1\n"), "t.csv")},
-        {"file": (io.BytesIO(b"x\n1\n"), "t.csv"), "more": "1"},
-        {"file": [(io.BytesIO(b"x\n1\n"), "t.csv"), (io.BytesIO(b"x\n2\n"), "u.csv")]},
+        {"other": [b"x\n1\n"]},
+        {"file": [b"x\n1\n"], "more": "1"},
+        {"file": [b"x\n1\n", b"x\n2\n"]},
     ],
 )
 def test_one_file_part_is_needed(http: FlaskClient, context: Context, parts: Any) -> None:
-    answer = http.post("/v1/datasets", data=parts, content_type="multipart/form-data")
+    data = {
+        name: part if isinstance(part, str) else [(io.BytesIO(one), "t.csv") for one in part]
+        for name, part in parts.items()
+    }
+
+    answer = http.post("/v1/datasets", data=data, content_type="multipart/form-data")
 
     assert answer.status_code == 422
     assert "'file'" in answer.get_json()["detail"]
