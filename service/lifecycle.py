@@ -20,7 +20,7 @@ import structlog
 from service.artifacts import forget_attempt
 from service.context import Context
 from service.database import Connection, life
-from service.database.batches import end_batches, unended_batches
+from service.database.batches import end_batches, overdue_batches
 from service.database.fits import insert_artifacts
 from service.database.keys import limits_of_owners
 from service.errors import Conflict
@@ -317,7 +317,7 @@ def sweep(context: Context, now: float) -> None:
             *(_ended(row, "cancelled", "cancelled") for row in cancelled),
         ]
         owe(connection, ended, now)
-        over = _end_batches(context, connection, unended_batches(connection), now)
+        over = _end_batches(context, connection, overdue_batches(connection), now)
     LEASES_LOST.inc(len(failed) + len(taken) + len(cancelled))
     for row in failed:
         log.error("worker_lost", fit_id=row.id)

@@ -25,7 +25,7 @@ ON_BOTH = pytest.mark.parametrize("database_url", DATABASES, indirect=True)
 _PROGRAMS = ("initdb", "postgres")
 # Where Debian keeps them, whose PATH has none of them.
 _DEBIAN = Path("/usr/lib/postgresql")
-_MIGRATED = "migrated"
+MIGRATED = "migrated"
 EMPTY = "template1"
 _START_SECONDS = 60
 
@@ -91,7 +91,7 @@ class PostgreSQL:
             connection.execute(statement.encode())
 
     @contextmanager
-    def database(self, template: str = _MIGRATED) -> Iterator[str]:
+    def database(self, template: str = MIGRATED) -> Iterator[str]:
         """The URL of a new database, dropped at the end; from `EMPTY` it has no table."""
         name = f"test_{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
@@ -104,8 +104,8 @@ class PostgreSQL:
 
     def make_template(self) -> None:
         """Migrate once what every database is then copied from."""
-        self.execute(f"CREATE DATABASE {_MIGRATED}")
-        migrate(Settings(database_url=self.url(_MIGRATED)))
+        self.execute(f"CREATE DATABASE {MIGRATED}")
+        migrate(Settings(database_url=self.url(MIGRATED)))
 
     def _conninfo(self, name: str) -> str:
         return f"host={self._directory} user=postgres dbname={name} connect_timeout=5"

@@ -91,11 +91,7 @@ def fit(  # noqa: PLR0913, PLR0917 (each is an option)
     }
     with _service(url, key) as service:
         body = _body(service, data, target, given, set_)
-        begun = service.post("/v1/fits", body)
-        if detach:
-            _print(begun if as_json else begun["id"], as_json=as_json)
-            return
-        _follow_fit(service, begun, as_json=as_json)
+        _begin(service, "/v1/fits", body, detach=detach, as_json=as_json)
 
 
 def sweep(  # noqa: PLR0913, PLR0917 (each is an option)
@@ -128,11 +124,7 @@ def sweep(  # noqa: PLR0913, PLR0917 (each is an option)
             body["grid"] = specs.grid(grid)
         else:
             body["random"] = {"n": n, "seed": seed, "space": specs.space(random or [])}
-        begun = service.post("/v1/batches", body)
-        if detach:
-            _print(begun if as_json else begun["id"], as_json=as_json)
-            return
-        _follow_batch(service, begun, as_json=as_json)
+        _begin(service, "/v1/batches", body, detach=detach, as_json=as_json)
 
 
 def get(
@@ -161,12 +153,9 @@ def watch(
     """Follow a fit or a batch to its end."""
     with _service(url, key) as service:
         begun = service.get(_path(job_id))
-        if begun["object"] == "batch":
-            _follow_batch(service, begun, as_json=as_json)
-        elif begun["object"] == "dataset":
+        if begun["object"] == "dataset":
             raise Refused([f"{job_id} is a dataset: there is nothing to wait for"])
-        else:
-            _follow_fit(service, begun, as_json=as_json)
+        _follow(service, begun, as_json=as_json)
 
 
 def _named_model(
@@ -195,6 +184,22 @@ def _body(
         if isinstance(body.get(name), dict):
             body[name] = {"kind": kind} | body[name]
     return body
+
+
+def _begin(
+    service: Service, path: str, body: Mapping[str, Any], *, detach: bool, as_json: bool
+) -> None:
+    """Queue it; then follow it, unless the caller goes on without it."""
+    begun = service.post(path, body)
+    if detach:
+        _print(begun if as_json else begun["id"], as_json=as_json)
+    else:
+        _follow(service, begun, as_json=as_json)
+
+
+def _follow(service: Service, begun: Mapping[str, Any], *, as_json: bool) -> None:
+    follow = _follow_batch if begun["object"] == "batch" else _follow_fit
+    follow(service, begun, as_json=as_json)
 
 
 def _follow_fit(service: Service, begun: Mapping[str, Any], *, as_json: bool) -> None:

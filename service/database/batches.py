@@ -122,7 +122,7 @@ def _end(
     return done.rowcount == 1
 
 
-def unended_batches(connection: Connection) -> list[str]:
+def overdue_batches(connection: Connection) -> list[str]:
     """The batches whose end has not been noted, though every fit has ended."""
     unended = exists().where(fits.c.batch_id == batches.c.id, fits.c.status.in_(UNFINISHED))
     over = select(batches.c.id).where(batches.c.finished_at.is_(None), ~unended)

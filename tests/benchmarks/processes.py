@@ -1,7 +1,7 @@
 """What other processes take, as Linux tells."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,16 +67,23 @@ class Watch:
 def watched(pids: list[int]) -> Iterator[Watch]:
     """Watch the processes' memory within the block."""
     watch = Watch(pids)
+    with repeated(watch.look, 0.02):
+        yield watch
+
+
+@contextmanager
+def repeated(act: Callable[[], None], pause_seconds: float) -> Iterator[None]:
+    """Act again and again within the block, on a thread of its own."""
     stopped = threading.Event()
 
-    def keep_looking() -> None:
-        while not stopped.wait(0.02):
-            watch.look()
+    def keep_acting() -> None:
+        while not stopped.wait(pause_seconds):
+            act()
 
-    thread = threading.Thread(target=keep_looking)
+    thread = threading.Thread(target=keep_acting)
     thread.start()
     try:
-        yield watch
+        yield
     finally:
         stopped.set()
         thread.join()

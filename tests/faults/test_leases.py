@@ -3,15 +3,14 @@
 import signal
 import sqlite3
 import sys
-import time
 import uuid
-from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 
 import pytest
 
 from service.settings import Settings
+from tests.eventually import eventually
 from tests.faults import verdict
 from tests.faults.conftest import MAX_ATTEMPTS, Watched
 from tests.faults.jobs import ENDLESS, MEDIUM, Job
@@ -47,15 +46,6 @@ def holder(service: Running, accepted: Accepted) -> int:
 def runs_at(client: Client, accepted: Accepted, attempt: int) -> bool:
     shown = client.show(accepted)
     return (shown["status"], shown["attempt"]) == ("running", attempt)
-
-
-def eventually(holds: Callable[[], bool], seconds: float) -> float:
-    """Wait until it holds; how long that took."""
-    began = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began < seconds
-        time.sleep(0.05)
-    return time.monotonic() - began
 
 
 def test_a_frozen_worker_wakes_up_changes_nothing_and_notices(

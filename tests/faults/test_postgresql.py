@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.eventually import eventually
 from tests.faults import verdict
 from tests.faults.campaign import undisturbed
 from tests.faults.jobs import BATCH, MEDIUM, SHORT
 from tests.faults.running import LEASE_SECONDS, running
-from tests.faults.test_stopping import eventually
 from tests.faults.traffic import Client
 from tests.postgresql import running_postgresql
 

@@ -4,12 +4,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
+from tests.eventually import eventually
 from tests.faults import verdict
 from tests.faults.conftest import Watched
 from tests.faults.faults import FAULTS, Site
@@ -107,13 +107,6 @@ def wait_for(url: str) -> httpx.Response:
 def follow(url: str) -> str:
     """All that is told; raises httpx' error where the stream is cut off."""
     return httpx.get(url, headers={"Accept": "text/event-stream"}, timeout=70).text
-
-
-def eventually(holds: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_stop_gives_work_back_answers_waits_and_leaves_nothing(

@@ -16,7 +16,7 @@ from service.context import Context, open_context
 from service.database import migrate
 from service.schemas.datasets import DatasetRequest
 from service.settings import Settings
-from tests.postgresql import DATABASES, PostgreSQL, running_postgresql
+from tests.postgresql import DATABASES, MIGRATED, PostgreSQL, running_postgresql
 
 OWNER = "tester"
 
@@ -76,12 +76,14 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
 
 
 @contextmanager
-def new_database(request: pytest.FixtureRequest, kind: str) -> Iterator[str | None]:
+def new_database(
+    request: pytest.FixtureRequest, kind: str, template: str = MIGRATED
+) -> Iterator[str | None]:
     """The URL of a database of the kind, None where it is SQLite in the data directory."""
     if kind == "sqlite":
         yield None
         return
-    with request.getfixturevalue("postgresql").database() as url:
+    with request.getfixturevalue("postgresql").database(template) as url:
         yield url
 
 

@@ -16,15 +16,13 @@ from service.database.schema import metadata
 from service.errors import Unavailable
 from service.settings import Settings
 from tests.postgresql import DATABASES, EMPTY
+from tests.service.conftest import new_database
 
 
 @pytest.fixture(params=DATABASES)
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     """Settings of a database of each kind without a table."""
-    if request.param == "sqlite":
-        yield Settings(data_dir=tmp_path)
-        return
-    with request.getfixturevalue("postgresql").database(EMPTY) as url:
+    with new_database(request, request.param, EMPTY) as url:
         yield Settings(data_dir=tmp_path, database_url=url)
 
 

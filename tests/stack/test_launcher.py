@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import httpx
 import pytest
 
 from service.settings import Settings
+from tests.eventually import eventually
 
 pytestmark = [
     pytest.mark.stack,
@@ -79,15 +79,6 @@ def main_process(environment: Mapping[str, str], mark: str, launcher: int) -> in
     raise LookupError(mark)
 
 
-def eventually(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
-
-
 def assert_nothing_is_left(environment: Mapping[str, str]) -> None:
     assert processes(environment) == {}
     settings = Settings(data_dir=Path(environment["THALWEG_DATA_DIR"]))
@@ -123,7 +114,7 @@ def test_it_serves_alone_and_leaves_nothing(
 
 def test_a_stop_while_it_starts_leaves_nothing(environment: Mapping[str, str]) -> None:
     with launched(environment) as process:
-        assert eventually(lambda: len(processes(environment)) > 3, 30)
+        eventually(lambda: len(processes(environment)) > 3, 30)
         process.terminate()
         assert process.wait(30) == 0
         assert process.stdout is not None
@@ -145,9 +136,9 @@ def test_every_part_that_is_killed_comes_back(environment: Mapping[str, str]) ->
                 return False
             return all(after[name] != before[name] for name in PARTS)
 
-        assert eventually(all_are_back, 30)
+        eventually(all_are_back, 30)
         # The port stayed ours: whoever asks meanwhile waits, and nobody is refused.
-        assert eventually(lambda: httpx.get(f"{url}/readyz", timeout=30).status_code == 200, 30)
+        eventually(lambda: httpx.get(f"{url}/readyz", timeout=30).status_code == 200, 30)
         process.terminate()
         assert process.wait(30) == 0
     assert processes(environment) == {}
@@ -157,10 +148,10 @@ def test_a_launcher_that_is_killed_while_it_starts_takes_everything_with_it(
     environment: Mapping[str, str],
 ) -> None:
     with launched(environment) as process:
-        assert eventually(lambda: len(processes(environment)) > 5, 30)
+        eventually(lambda: len(processes(environment)) > 5, 30)
         process.kill()
         process.wait(10)
-        assert eventually(lambda: processes(environment) == {}, 30), processes(environment)
+        eventually(lambda: processes(environment) == {}, 30)
     with launched(environment) as again:
         url_of(again)
         again.terminate()

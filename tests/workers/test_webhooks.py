@@ -5,7 +5,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -26,6 +26,7 @@ from service.schemas.lr_range import LrRangeRequest
 from service.settings import Settings
 from service.webhooks import send_due
 from tests import readme
+from tests.eventually import eventually
 from tests.service.claiming import claim_one
 from tests.service.conftest import OWNER
 from tests.service.test_lifecycle import expire, finish, submit
@@ -336,17 +337,14 @@ def test_a_courier_delivers_all_that_is_due(
         ended(context, table, receiver.url)
         courier.wake()
 
-    _until(lambda: len(receiver.got) == 20 and {s for s, _ in states(context)} == {"delivered"})
+    eventually(
+        lambda: len(receiver.got) == 20 and {s for s, _ in states(context)} == {"delivered"}, 30
+    )
     ended(context, table, receiver.url)
     courier.wake()
-    _until(lambda: len(receiver.got) == 21 and {s for s, _ in states(context)} == {"delivered"})
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually(
+        lambda: len(receiver.got) == 21 and {s for s, _ in states(context)} == {"delivered"}, 30
+    )
 
 
 def test_a_private_address_gets_nothing_unless_that_is_allowed(

@@ -106,10 +106,8 @@ class KernelDescent:
 
     def snapshot(self) -> Snapshot:
         """What another fit needs to go on from here."""
-        return Snapshot(
-            position=self._batches.position + self.n_steps,
-            per_epoch=self._batches.per_epoch,
-            epoch_sum=self.trace.unfinished_sum(),
+        return self.trace.snapshot(
+            self.n_steps,
             made_by=self._made_by,
             weights=self.weights(),
             optimizer=self._setting.buffers.state(self._shapes),

@@ -96,13 +96,11 @@ class NormalDescent:
 
     def snapshot(self) -> Snapshot:
         """What another fit needs to go on from the last update."""
-        state, batches, rates = self._state, self.trace.batches, self._rates
+        state, rates = self._state, self._rates
         if isinstance(rates, PlateauRates):
             rates.place = state.plateau.copy()
-        return Snapshot(
-            position=batches.position + self.n_steps,
-            per_epoch=batches.per_epoch,
-            epoch_sum=self.trace.unfinished_sum(),
+        return self.trace.snapshot(
+            self.n_steps,
             made_by=self._spec.optimizer.made_by,
             weights=self._layer.at(state.weights).named(),
             optimizer=optimizer_state(self._spec, self._layer, state),

@@ -1,7 +1,7 @@
 """A descent on what one pass over the rows tells, or in a loop where that is not safe."""
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from workers.engine.batches import Batches
 from workers.engine.data import Data
@@ -107,20 +107,15 @@ class PreparedDescent:
         """What another fit needs to go on from the last update."""
         if self._descent is not None:
             return self._descent.snapshot()
-        batches, before = self.trace.batches, self._start.snapshot
-        begun = Snapshot(
-            position=batches.position,
-            per_epoch=batches.per_epoch,
-            epoch_sum=self.trace.unfinished_sum(),
+        before = self._start.snapshot
+        return self.trace.snapshot(
+            0,
             made_by=self._spec.optimizer.made_by,
             weights=self._layer().named(),
-            optimizer=[],
+            optimizer=[] if before is None else before.optimizer,
             schedule=self._plan.rates.state(0),
-        )
-        if before is None:
-            return begun
-        return replace(
-            begun, optimizer=before.optimizer, spectral=before.spectral, normal=before.normal
+            spectral=None if before is None else before.spectral,
+            normal=None if before is None else before.normal,
         )
 
     def kept(self) -> Arrays | None:

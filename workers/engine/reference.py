@@ -107,11 +107,8 @@ class ReferenceDescent:
 
     def snapshot(self) -> Snapshot:
         """What another fit needs to go on from the last update."""
-        batches = self.trace.batches
-        return Snapshot(
-            position=batches.position + self.n_steps,
-            per_epoch=batches.per_epoch,
-            epoch_sum=self.trace.unfinished_sum(),
+        return self.trace.snapshot(
+            self.n_steps,
             made_by=self._made_by,
             weights=self.weights(),
             optimizer=self._rule.optimizer_state(),

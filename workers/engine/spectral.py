@@ -162,20 +162,17 @@ def snapshot_of(
     spec: Specification, rates: Rates, trace: Trace, layer: Layer, reached: Reached
 ) -> Snapshot:
     """What another fit needs to go on from there; `layer` is one of the fit's shape."""
-    batches, n_steps = trace.batches, reached.n_steps
     axes = np.ascontiguousarray(reached.spectrum.basis.T)
     weights = layer.at(reached.origin + spectral_loops.turn(axes, reached.place))
     moved: Weights = {}
     if reached.moving:
         moved = layer.at(spectral_loops.turn(axes, reached.velocity)).named()
-    return Snapshot(
-        position=batches.position + n_steps,
-        per_epoch=batches.per_epoch,
-        epoch_sum=trace.unfinished_sum(),
+    return trace.snapshot(
+        reached.n_steps,
         made_by=spec.optimizer.made_by,
         weights=weights.named(),
         optimizer=[{"momentum_buffer": part} for part in moved.values()],
-        schedule=rates.state(n_steps),
+        schedule=rates.state(reached.n_steps),
         spectral=SpectralState(
             digest=digest(reached.spectrum),
             origin=reached.origin,

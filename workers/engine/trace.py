@@ -1,12 +1,16 @@
 """The history of a fit while it is written."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.engine.batches import Batches
+from workers.engine.dtypes import Weights
 from workers.engine.named_parts import Arrays
 from workers.engine.results import History
-from workers.engine.snapshot import Snapshot
+from workers.engine.snapshot import NormalState, ScheduleState, Snapshot, SpectralState
 
 
 class Trace:
@@ -79,6 +83,30 @@ class Trace:
             getattr(self, name)[: len(kept[name])] = kept[name]
         n_losses, self.last_loss, self.last_lr = (float(value) for value in kept["last"])
         self.n_losses = int(n_losses)
+
+    def snapshot(
+        self,
+        n_steps: int,
+        *,
+        made_by: Mapping[str, Any],
+        weights: Weights,
+        optimizer: list[dict[str, Any]],
+        schedule: ScheduleState | None,
+        spectral: SpectralState | None = None,
+        normal: NormalState | None = None,
+    ) -> Snapshot:
+        """What another fit needs to go on after so many steps of this one."""
+        return Snapshot(
+            position=self.batches.position + n_steps,
+            per_epoch=self.batches.per_epoch,
+            epoch_sum=self.unfinished_sum(),
+            weights=weights,
+            made_by=made_by,
+            optimizer=optimizer,
+            schedule=schedule,
+            spectral=spectral,
+            normal=normal,
+        )
 
     def unfinished_sum(self) -> float:
         """The sum of the epoch that goes on after the last step entered; 0 where none does."""

@@ -1,7 +1,6 @@
 """How the memory and the descriptors of a service's processes grow while it is under load."""
 
 import statistics
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.processes import memory_bytes, n_descriptors, with_children
+from tests.benchmarks.processes import memory_bytes, n_descriptors, repeated, with_children
 
 _LOOK_SECONDS = 0.5
 
@@ -166,17 +165,6 @@ def _own_name(arguments: Sequence[str]) -> str:
 def watched(pid: int) -> Iterator[Watch]:
     """Watch the process and all below it within the block."""
     watch = Watch(pid)
-    stopped = threading.Event()
-
-    def keep_looking() -> None:
-        while not stopped.wait(_LOOK_SECONDS):
-            watch.look()
-
     watch.look()
-    thread = threading.Thread(target=keep_looking)
-    thread.start()
-    try:
+    with repeated(watch.look, _LOOK_SECONDS):
         yield watch
-    finally:
-        stopped.set()
-        thread.join()
