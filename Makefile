@@ -18,7 +18,7 @@ serve: .venv/.ready ## serve on http://127.0.0.1:8000 until Ctrl-C
 	$(BIN)/thalweg serve
 
 test: .venv/.ready ## run every test, with coverage
-	@# Half of their time is waiting; a file's tests stay together, with what they started.
+	@# Half of their time is waiting; tests/conftest.py says which stay together.
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov
 
 faults: .venv/.ready ## hurt a real service 300 times, see that nothing is lost

@@ -1,14 +1,32 @@
 """What all tests share: no property is timed, for machines are noisy; some need a device."""
 
 import os
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 settings.register_profile("untimed", parent=settings(), deadline=None)
 settings.load_profile("untimed")
 
 _EXPECT_GPU = "THALWEG_EXPECT_GPU"
+
+# What shares one service that takes long to start stays with one process.
+_ONE_SERVICE = ("tests/faults/", "tests/stack/")
+
+
+class _ByService(LoadFileScheduling):  # type: ignore[misc]  # Of Any.
+    """A file's tests stay together, and so do those of all files that share a service."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return next((place for place in _ONE_SERVICE if file.startswith(place)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Deal the tests out."""
+    return _ByService(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,14 +15,21 @@ import pytest
 from tests.stack.given import TRAINING
 
 READY = "Thalweg serves on "
+# Each worker's process takes seconds to start: a service for one test has fewer of them.
+SMALL = ("--workers", "1")
 ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def serving(data_dir: Path, **environment: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+def serving(
+    data_dir: Path, *options: str, **environment: str
+) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """A service on a free port: its URL and the launcher's process, stopped at the end."""
     with subprocess.Popen(
-        [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--data-dir", str(data_dir)],
+        [
+            *(sys.executable, "-m", "service.cli", "serve", "--port", "0"),
+            *("--data-dir", str(data_dir), *options),
+        ],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | environment,

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from service.settings import Settings
-from tests.stack.conftest import serving
+from tests.stack.conftest import SMALL, serving
 from tests.stack.given import LONG, WAIT
 from tests.stack.processes import computing_processes
 
@@ -170,7 +170,7 @@ def test_a_hundred_streams_hold_no_other_request_up(client: httpx.Client, servic
 def test_streams_outlive_an_emptied_redis_a_killed_worker_and_a_restart(tmp_path: Path) -> None:
     short = {"THALWEG_LEASE_SECONDS": "2", "THALWEG_SWEEP_SECONDS": "0.5"}
     with (
-        serving(tmp_path, **short) as (url, launcher),
+        serving(tmp_path, *SMALL, **short) as (url, launcher),
         httpx.Client(base_url=url, timeout=60) as client,
     ):
         redis_is_emptied(client, tmp_path)
@@ -184,7 +184,10 @@ def test_streams_outlive_an_emptied_redis_a_killed_worker_and_a_restart(tmp_path
         assert time.monotonic() - began < 8, "the stream was closed, not cut off"
         assert known[-1]["type"] != "end"
 
-    with serving(tmp_path, **short) as (url, _), httpx.Client(base_url=url, timeout=60) as client:
+    with (
+        serving(tmp_path, *SMALL, **short) as (url, _),
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
         client.post(httpx.URL(stopped["urls"]["cancel"]).path)
         rest = list(stream(client, httpx.URL(stopped["urls"]["events"]).path, known[-1]["id"]))
     assert rest[-1]["data"]["status"] == "cancelled"

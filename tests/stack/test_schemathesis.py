@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.stack.conftest import serving
+from tests.stack.conftest import SMALL, serving
 
 CONFIGURATION = Path(__file__).parent.parent / "schemathesis.toml"
 
@@ -16,7 +16,7 @@ CONFIGURATION = Path(__file__).parent.parent / "schemathesis.toml"
 @pytest.mark.slow
 def test_no_request_that_can_be_drawn_breaks_the_contract(tmp_path: Path) -> None:
     # On a service of its own: what it finds it deletes.
-    with serving(tmp_path / "data") as (service_url, _):
+    with serving(tmp_path / "data", *SMALL) as (service_url, _):
         run = _schemathesis(service_url, tmp_path)
         paths = httpx.get(f"{service_url}/openapi.json").json()["paths"]
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from tests.stack.conftest import serving
+from tests.stack.conftest import SMALL, serving
 from tests.stack.test_events import COLUMNS
 from tests.workers.test_webhooks import SECRET, Receiver, receiving
 
@@ -45,7 +45,7 @@ def post(url: str, hook: str, **changes: object) -> str:
 def test_messages_arrive_and_outlive_a_restart(tmp_path: Path) -> None:
     with receiving() as receiver:
         # given a service that delivers, and a message that is refused at first
-        with serving(tmp_path, **SENDING) as (url, _):
+        with serving(tmp_path, *SMALL, **SENDING) as (url, _):
             fits = [post(url, receiver.url) for _ in range(30)]
             until(lambda: len(receiver.got) == 30)
             assert sorted(told(receiver)) == [(fit_id, "fit.succeeded") for fit_id in sorted(fits)]
@@ -55,7 +55,7 @@ def test_messages_arrive_and_outlive_a_restart(tmp_path: Path) -> None:
             until(lambda: len(receiver.got) == 31)
 
         # when it is stopped and started again
-        with serving(tmp_path, **SENDING):
+        with serving(tmp_path, *SMALL, **SENDING):
             until(lambda: len(receiver.got) == 32)
 
     # then the message came again, under its id
@@ -70,7 +70,7 @@ def test_a_receiver_that_never_answers_holds_nothing_up(tmp_path: Path) -> None:
     # given many messages to a server that takes connections and says nothing
     with (
         socket.create_server(("127.0.0.1", 0), backlog=200) as silent,
-        serving(tmp_path, **SENDING) as (url, launcher),
+        serving(tmp_path, *SMALL, **SENDING) as (url, launcher),
     ):
         hook = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         for _ in range(20):
