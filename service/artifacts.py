@@ -11,6 +11,7 @@ from service.context import Context
 from service.database import fits as queries
 from service.errors import Damaged, NotFound
 from service.named_arrays import Arrays, pack, unpack
+from service.storage import discard
 
 _TINY_BYTES = 2_048
 _MOST_SHRUNK = 16
@@ -51,7 +52,7 @@ def store_artifact(
 
 def forget_attempt(context: Context, fit_id: str, fence: int) -> None:
     """Drop what an attempt that lost its claim has put into the store."""
-    context.storage.delete_below(f"fits/{fit_id}/{fence}")
+    discard(context.storage.delete_below, f"fits/{fit_id}/{fence}")
 
 
 def _compressed(content: bytes, most_bytes: int) -> bytes | None:

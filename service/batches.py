@@ -14,6 +14,7 @@ from service.ids import rfc3339
 from service.kinds import FIT
 from service.retention import expiry, has_expired
 from service.schemas.lists import ListQuery, Page
+from service.storage import discard
 from service.waking import announce_ends, tell_status
 from service.webhooks import Ended, owe
 
@@ -120,7 +121,7 @@ def delete_batch(context: Context, batch_id: str, owner: str) -> None:
     if stored is None:
         raise Conflict(f"the batch {batch_id} has not ended")
     for fit_id in stored:
-        context.storage.delete_below(f"fits/{fit_id}")
+        discard(context.storage.delete_below, f"fits/{fit_id}")
 
 
 def has_ended(context: Context, batch_id: str) -> bool:

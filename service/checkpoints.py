@@ -26,7 +26,10 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 def store_checkpoint(
     context: Context, fit_id: str, fence: int, arrays: Mapping[str, NDArray[Any]]
 ) -> None:
-    """Keep the arrays in place of those that the same attempt kept before; raises OSError."""
+    """Keep the arrays in place of those that the same attempt kept before.
+
+    Raises OSError and Unavailable where the store does not take them.
+    """
     content = pack(arrays)
     digest = hashlib.sha256(content).digest()
     context.storage.put(f"{CHECKPOINTS}/{fit_id}/{fence}", digest + content)

@@ -15,9 +15,8 @@ from service.database import datasets as dataset_queries
 from service.errands import run_errand
 from service.errors import Conflict, InvalidInput
 from service.fits import find_row
-from service.ids import new_id
+from service.passing_tables import passing_prefix
 from service.representation import checks_of
-from service.retention import ERRANDS
 from service.schemas.checks import ChecksRequest
 from service.schemas.common import TERMINAL
 from service.tables.encoding import encode
@@ -65,9 +64,8 @@ def _refuse_unknown(
 
 def _predictions(context: Context, row: Mapping[str, Any]) -> NDArray[Any]:
     """What the fit says of its own dataset's rows: (n,), or (n, k) of several targets."""
-    prefix = f"{ERRANDS}/{new_id('table')}"
-    to = f"{prefix}/predictions.arrow"
-    try:
+    with passing_prefix(context) as prefix:
+        to = f"{prefix}/predictions.arrow"
         arguments = {"fit_id": row["id"], "table": row["storage_key"], "to": to}
         told = run_errand(context, "predict", arguments)
         with context.storage.local(to) as path, StoredTable(path) as table:
@@ -77,6 +75,4 @@ def _predictions(context: Context, row: Mapping[str, Any]) -> NDArray[Any]:
                 )
                 for name in table.names[: told["n_targets"]]
             ]
-    finally:
-        context.storage.delete_below(prefix)
     return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)

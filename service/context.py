@@ -6,7 +6,7 @@ from service.database import Database
 from service.events import Events
 from service.queue import WakeUps, connect_redis
 from service.settings import Settings
-from service.storage import LocalStore, ObjectStore
+from service.storage import ObjectStore, open_store
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def open_context(settings: Settings) -> Context:
     return Context(
         settings=settings,
         database=Database(settings.database_address),
-        storage=LocalStore(settings.storage_root),
+        storage=open_store(settings),
         queue=WakeUps(settings, client),
         events=Events(client),
     )

@@ -17,6 +17,7 @@ from service.limits import hold_bounded
 from service.retention import expiry, has_expired
 from service.schemas.datasets import DatasetRequest
 from service.schemas.lists import ListQuery, Page
+from service.storage import discard
 from service.tables.ingest import Missing, ingest
 from service.tables.inline import inline_pieces, pointing
 from service.tables.pieces import Piece
@@ -217,7 +218,7 @@ def _insert(context: Context, connection: Connection, new: NewDataset, put: set[
 
 def _drop(context: Context, keys: set[str]) -> None:
     for key in keys:
-        context.storage.delete(key)
+        discard(context.storage.delete, key)
 
 
 def find_row(context: Context, dataset_id: str, owner: str) -> Mapping[str, Any]:
@@ -279,7 +280,7 @@ def delete_dataset(context: Context, dataset_id: str, owner: str) -> None:
         queries.mark_dataset_deleted(connection, dataset_id, time.time())
         unused = queries.unused_keys(connection, [key])
     for unused_key in unused:
-        context.storage.delete(unused_key)
+        discard(context.storage.delete, unused_key)
 
 
 def _represent(row: Mapping[str, Any]) -> dict[str, Any]:

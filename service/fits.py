@@ -14,6 +14,7 @@ from service.errors import Conflict, Gone, NotFound
 from service.kinds import FIT, Kind
 from service.retention import has_expired
 from service.schemas.lists import ListQuery, Page
+from service.storage import discard
 
 
 def get_fit(context: Context, fit_id: str, owner: str, kind: Kind = FIT) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def delete_fit(context: Context, fit_id: str, owner: str, kind: Kind = FIT) -> N
     with context.database.write() as connection:
         if not queries.mark_fit_deleted(connection, fit_id, time.time()):
             raise Conflict(f"the {kind.noun} {fit_id} has not ended")
-    context.storage.delete_below(f"fits/{fit_id}")
+    discard(context.storage.delete_below, f"fits/{fit_id}")
 
 
 def read_artifact(context: Context, fit_id: str, name: str, owner: str) -> Arrays:

@@ -14,6 +14,7 @@ from service.ids import new_id
 from service.pointers import pointer
 from service.retention import ERRANDS
 from service.schemas.datasets import DatasetRequest
+from service.storage import discard
 from service.tables.ingest import Missing
 from service.tables.inline import point
 from service.tables.pieces import Piece
@@ -51,6 +52,16 @@ class PassingTable:
 
 
 @contextmanager
+def passing_prefix(context: Context) -> Iterator[str]:
+    """Below what keys an errand's tables may stand until the block's end."""
+    prefix = f"{ERRANDS}/{new_id('table')}"
+    try:
+        yield prefix
+    finally:
+        discard(context.storage.delete_below, prefix)
+
+
+@contextmanager
 def passing_dataset(
     context: Context,
     given: str | DatasetRequest,
@@ -62,7 +73,7 @@ def passing_dataset(
 
     `above` leads to it from the body's root. Raises NotFound, Gone and InvalidTable.
     """
-    with _room(context) as prefix:
+    with passing_prefix(context) as prefix:
         if isinstance(given, str):
             where = pointer(*above)
             row = find_named_row(context, given, owner, where)
@@ -79,20 +90,11 @@ def passing_upload(
     context: Context, pieces: Iterator[Piece], owner: str, missing: Missing
 ) -> Iterator[PassingTable]:
     """An uploaded table, until the block's end; raises InvalidTable and TooLarge."""
-    with _room(context) as prefix:
+    with passing_prefix(context) as prefix:
         with context.storage.scratch() as scratch:
             new = read_table(context, pieces, About(owner), missing, scratch)
             key = _put(context, prefix, new.path)
         yield PassingTable(new.row, key, prefix)
-
-
-@contextmanager
-def _room(context: Context) -> Iterator[str]:
-    prefix = f"{ERRANDS}/{new_id('table')}"
-    try:
-        yield prefix
-    finally:
-        context.storage.delete_below(prefix)
 
 
 def _put(context: Context, prefix: str, path: Path) -> str:

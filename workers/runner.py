@@ -12,6 +12,7 @@ from service import lifecycle
 from service.artifacts import forget_attempt, store_arrays
 from service.context import Context
 from service.database import DatabaseError
+from service.errors import Unavailable
 from service.lifecycle import Claim, End
 from workers import engine
 from workers.draining import draining
@@ -21,6 +22,7 @@ from workers.heartbeat import Heartbeat
 from workers.inputs import OpenedData
 from workers.lr_range_run import LrRangeRun
 from workers.metrics import RegressionMetrics
+from workers.outages import store_is_away, store_is_still_away
 from workers.peak_memory import forget_peak
 from workers.runs import Watch
 from workers.together import Computed, compute_together
@@ -34,7 +36,7 @@ _HELD_BACK_IN_A_BATCH_SECONDS = 0.5
 WORKER = f"{socket.gethostname()}-{os.getpid()}"
 
 # What says nothing about the fit: another attempt may go well.
-_FOR_NOW = (OSError, DatabaseError)
+_FOR_NOW = (OSError, DatabaseError, Unavailable)
 
 Run = FitRun | LrRangeRun
 # One entry a kind of job.
@@ -49,8 +51,8 @@ def warm_up() -> None:
 
 def run_waiting(context: Context, queue: str) -> None:
     """Claim what waits first in the queue, and see it to its end."""
-    if draining():
-        # What waits is found by whoever starts next.
+    if draining() or store_is_still_away(context):
+        # What waits is found by whoever starts next, or sent again by the sweeper.
         return
     claims = lifecycle.claim_waiting(context, queue, WORKER)
     if not claims:
@@ -129,11 +131,27 @@ def _run(
     except Exception as error:
         # The outermost edge: the fit must end, and the operator must see why.
         log.exception("fit_crashed")
-        if isinstance(error, _FOR_NOW) and claim.attempt < context.settings.max_attempts:
-            # Its lease runs out, which gives a full disk time to have room again.
-            heartbeat.release(claim)
+        if isinstance(error, _FOR_NOW) and _put_off(context, claim, heartbeat):
             return None
         return _failure(claim, "internal_error", "server", "the service failed; its log says why")
+
+
+def _put_off(context: Context, claim: Claim, heartbeat: Heartbeat) -> bool:
+    """Let the fit be computed later; False where it has had its attempts."""
+    if store_is_away(context):
+        # However long that lasts, it costs no attempt.
+        _give_back(context, claim, heartbeat)
+        return True
+    if claim.attempt >= context.settings.max_attempts:
+        return False
+    # Its lease runs out, which gives what has failed time to be mended.
+    heartbeat.release(claim)
+    return True
+
+
+def _give_back(context: Context, claim: Claim, heartbeat: Heartbeat) -> None:
+    heartbeat.release(claim)
+    lifecycle.requeue(context, claim)
 
 
 def _compute(context: Context, claim: Claim, heartbeat: Heartbeat, data: OpenedData) -> End | None:
@@ -145,8 +163,7 @@ def _compute(context: Context, claim: Claim, heartbeat: Heartbeat, data: OpenedD
         log.warning("claim_lost")
         return None
     if run.interrupted and not heartbeat.cancelled(claim):
-        heartbeat.release(claim)
-        lifecycle.requeue(context, claim)
+        _give_back(context, claim, heartbeat)
         log.info("fit_requeued", step=run.n_steps)
         return None
     # The metrics of a large table take a while too.

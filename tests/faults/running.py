@@ -1,7 +1,6 @@
 """A service on a port of its own that can be killed, and started again on its data."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from tests.faults.processes import all_of, pids_of
+from tests.ports import free_ports
 
 READY = "Thalweg serves on "
 READY_SECONDS = 300.0
@@ -31,7 +31,7 @@ class Running:
         self.n_serving = 0
         self.log = data_dir.parent / f"{data_dir.name}.log"
         self.environment = os.environ | environment | {"THALWEG_DATA_DIR": str(data_dir)}
-        self._port = _free_port()
+        (self._port,) = free_ports(1)
         self._n_workers = n_workers
         self.url = f"http://127.0.0.1:{self._port}"
         self.launcher: subprocess.Popen[bytes] | None = None
@@ -109,8 +109,3 @@ def running(
             finally:
                 service.launcher.kill()
                 service.launcher.wait()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

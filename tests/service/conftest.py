@@ -6,7 +6,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,9 @@ from service.context import Context, open_context
 from service.database import migrate
 from service.schemas.datasets import DatasetRequest
 from service.settings import Settings
-from tests.postgresql import DATABASES, MIGRATED, PostgreSQL, running_postgresql
+from tests.installations import EMBEDDED, INSTALLATIONS
+from tests.postgresql import PostgreSQL, running_postgresql
+from tests.seaweedfs import SeaweedFS, running_seaweedfs
 
 OWNER = "tester"
 
@@ -68,31 +69,55 @@ def postgresql() -> Iterator[PostgreSQL]:
         yield server
 
 
-@pytest.fixture(params=DATABASES)
-def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
-    """A database of each kind: SQLite in the data directory, PostgreSQL on a server."""
-    with new_database(request, request.param) as url:
-        yield url
+@pytest.fixture(scope="session")
+def seaweedfs() -> Iterator[SeaweedFS]:
+    """An S3 of the tests' own."""
+    with running_seaweedfs() as server:
+        yield server
 
 
-@contextmanager
-def new_database(
-    request: pytest.FixtureRequest, kind: str, template: str = MIGRATED
-) -> Iterator[str | None]:
-    """The URL of a database of the kind, None where it is SQLite in the data directory."""
-    if kind == "sqlite":
+@pytest.fixture(params=INSTALLATIONS)
+def installation(request: pytest.FixtureRequest) -> str:
+    """Which of the installations the test runs on."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, installation: str) -> Iterator[str | None]:
+    """An empty, migrated database of PostgreSQL; None where it is SQLite."""
+    if installation == EMBEDDED:
         yield None
         return
-    with request.getfixturevalue("postgresql").database(template) as url:
+    with request.getfixturevalue("postgresql").database() as url:
         yield url
 
 
 @pytest.fixture
-def settings(tmp_path: Path, redis_url: str, database_url: str | None) -> Settings:
-    """Settings of a service whose data directory and database are empty."""
+def storage_url(
+    request: pytest.FixtureRequest, installation: str, monkeypatch: pytest.MonkeyPatch
+) -> str | None:
+    """An empty place in a bucket; None where objects are files."""
+    if installation == EMBEDDED:
+        return None
+    server: SeaweedFS = request.getfixturevalue("seaweedfs")
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return server.new_url()
+
+
+@pytest.fixture
+def settings(
+    tmp_path: Path, redis_url: str, database_url: str | None, storage_url: str | None
+) -> Settings:
+    """Settings of a service that has nothing yet."""
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
-    return Settings(data_dir=tmp_path / "data", redis_url=redis_url, database_url=database_url)
+    return Settings(
+        data_dir=tmp_path / "data",
+        redis_url=redis_url,
+        database_url=database_url,
+        storage_url=storage_url,
+    )
 
 
 @pytest.fixture

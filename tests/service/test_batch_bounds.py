@@ -19,6 +19,7 @@ from service.schemas.fits import FitRequest
 from service.sweeps import bodies_of
 from tests.service.claiming import finish_one
 from tests.service.conftest import OWNER
+from tests.service.stored import stored
 from tests.service.test_lifecycle import claimed, submit
 
 BASE: dict[str, Any] = {
@@ -42,12 +43,6 @@ def sweep(
     return submit_batch(context, bodies, About(), owner=OWNER, parse=parse, ticket=ticket)
 
 
-def objects(context: Context) -> list[str]:
-    """What the store has, and what is being made in it."""
-    found = context.settings.storage_root.rglob("*")
-    return sorted(str(path) for path in found if path.is_file())
-
-
 @pytest.mark.parametrize(
     ("more", "varied"), [(MANY_NUMBERS, "seed"), (TABLE, "dataset.generator.seed")]
 )
@@ -62,7 +57,7 @@ def test_a_short_body_that_comes_to_too_many_bytes_is_refused(
     (place,) = error.value.places
     assert place.code == "too_many_bytes"
     assert "limit of 500000 bytes (THALWEG_MAX_BATCH_BYTES)" in place.detail
-    assert not [path for path in objects(context) if path.endswith(".arrow")]
+    assert not [path for path in stored(context) if path.endswith(".arrow")]
     # and a batch of half as many is none too large
     assert sweep(narrow, BASE | more, {varied: SEEDS[:3]})["n_fits"] == 3
 
@@ -99,12 +94,12 @@ def test_the_copies_of_a_starting_point_count(
 def test_a_full_queue_has_nothing_stored(context: Context, start: dict[str, Any]) -> None:
     full = bounded(context, inline_artifact_bytes=0, max_queued_fits=10)
     sweep(full, BASE, {"seed": [0]})
-    before = objects(context)
+    before = stored(context)
 
     with pytest.raises(QueueFull):
         sweep(full, start, {"seed": SEEDS})
 
-    assert objects(context) == before
+    assert stored(context) == before
 
 
 def test_what_was_stored_for_a_refused_request_goes_again(
@@ -115,7 +110,7 @@ def test_what_was_stored_for_a_refused_request_goes_again(
     kept = datasets.create_inline_dataset(context, DatasetRequest(**BASE["dataset"]), OWNER)
     with context.database.write() as connection:
         redeem(connection, TAKEN, "fit_other")
-    before = objects(context)
+    before = stored(context)
 
     with pytest.raises(KeyInFlight):
         sweep(outside, start, {"seed": SEEDS}, TAKEN)
@@ -123,4 +118,4 @@ def test_what_was_stored_for_a_refused_request_goes_again(
     with pytest.raises(KeyInFlight):
         submission.submit(outside, request, owner=OWNER, ticket=TAKEN)
 
-    assert objects(context) == before
+    assert stored(context) == before

@@ -15,14 +15,17 @@ from service.database import Database, migrate
 from service.database.schema import metadata
 from service.errors import Unavailable
 from service.settings import Settings
-from tests.postgresql import DATABASES, EMPTY
-from tests.service.conftest import new_database
+from tests.installations import EMBEDDED
+from tests.postgresql import EMPTY
 
 
-@pytest.fixture(params=DATABASES)
-def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
-    """Settings of a database of each kind without a table."""
-    with new_database(request, request.param, EMPTY) as url:
+@pytest.fixture
+def empty(request: pytest.FixtureRequest, installation: str, tmp_path: Path) -> Iterator[Settings]:
+    """Settings of a database without a table."""
+    if installation == EMBEDDED:
+        yield Settings(data_dir=tmp_path)
+        return
+    with request.getfixturevalue("postgresql").database(EMPTY) as url:
         yield Settings(data_dir=tmp_path, database_url=url)
 
 

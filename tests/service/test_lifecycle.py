@@ -16,6 +16,7 @@ from service.schemas.fits import FitRequest
 from service.schemas.lists import ListQuery
 from tests.service.claiming import claim_one, finish_one, undelivered_fits
 from tests.service.conftest import OWNER
+from tests.service.stored import stored
 
 # Too long to be claimed with others.
 ALONE = {"steps": 1_000_000, "strategy": "reference"}
@@ -290,7 +291,7 @@ def test_a_refused_inline_dataset_leaves_nothing(context: Context) -> None:
         submission.submit(context, FitRequest.model_validate(body), owner=OWNER)
 
     assert datasets.list_datasets(context, ListQuery(), OWNER).data == []
-    assert not list(context.settings.storage_root.rglob("*.arrow"))
+    assert stored(context) == []
 
 
 def test_another_owners_fit_is_not_there(context: Context, table: DatasetRequest) -> None:
@@ -337,7 +338,7 @@ def test_an_ended_fit_can_be_deleted_with_its_artifacts(
     fits.delete_fit(context, fit["id"], OWNER)
 
     assert np.array_equal(kept["weight"], large["weight"])
-    assert not list(context.settings.storage_root.rglob("*.safetensors"))
+    assert [key for key in stored(context) if key.endswith(".safetensors")] == []
     with pytest.raises(Gone):
         fits.read_artifact(context, fit["id"], "weights", OWNER)
 

@@ -13,6 +13,7 @@ from service.retention import forget_expired
 from service.schemas.datasets import DatasetRequest
 from tests.service.claiming import finish_one
 from tests.service.conftest import OWNER
+from tests.service.stored import stored
 from tests.service.test_lifecycle import claimed, submit
 
 LARGE = os.urandom(100_000)
@@ -22,11 +23,6 @@ LARGE = os.urandom(100_000)
 def later(context: Context) -> float:
     """When all that a test has made is old."""
     return time.time() + context.settings.orphan_seconds + 1
-
-
-def keys(context: Context) -> set[str]:
-    root = context.settings.storage_root
-    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
 
 
 def test_what_a_lost_worker_stored_is_forgotten_once_the_fit_has_ended(
@@ -42,7 +38,7 @@ def test_what_a_lost_worker_stored_is_forgotten_once_the_fit_has_ended(
     context.storage.put(picture, b"png")
 
     # when it ends
-    before = keys(context)
+    before = stored(context)
     while_it_runs = forget_orphans(context, later)
     finish_one(
         context, claim, status="succeeded", stop_reason="completed", result={}, artifacts=[kept]
@@ -53,8 +49,8 @@ def test_what_a_lost_worker_stored_is_forgotten_once_the_fit_has_ended(
     # then all but what its rows name, and its pictures, is gone
     assert (while_it_runs, too_soon, n) == (0, 0, 2)
     lost = {f"fits/{fit['id']}/{claim.fence - 1}/weights.safetensors", unnamed["storage_key"]}
-    assert before - keys(context) == lost
-    assert picture in keys(context)
+    assert set(before) - set(stored(context)) == lost
+    assert picture in stored(context)
     assert forget_orphans(context, later) == 0
 
 
@@ -62,12 +58,12 @@ def test_what_a_lost_request_stored_is_forgotten(
     context: Context, table: DatasetRequest, later: float
 ) -> None:
     fit = submit(context, table)
-    kept = keys(context)
+    kept = stored(context)
     context.storage.put("datasets/ds_never.arrow", b"table")
     store_artifact(context, "fit_never", 0, "start", LARGE)
 
     assert forget_orphans(context, later) == 2
-    assert keys(context) == kept
+    assert stored(context) == kept
     assert fits.get_fit(context, fit["id"], OWNER)["status"] == "queued"
 
 
@@ -89,7 +85,7 @@ def test_a_table_that_passed_through_is_forgotten(context: Context, later: float
     context.storage.put("errands/table_1/table.arrow", b"table")
 
     forget_expired(context, time.time())
-    assert keys(context) == {"errands/table_1/table.arrow"}
+    assert stored(context) == ["errands/table_1/table.arrow"]
     forget_expired(context, later)
 
-    assert keys(context) == set()
+    assert stored(context) == []

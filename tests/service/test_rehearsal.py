@@ -1,7 +1,6 @@
 """A request looked at as if it were queued: the same spec or the same refusal, and nothing kept."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from service.schemas.fits import FitRequest
 from service.schemas.lists import ListQuery
 from tests.service.claiming import undelivered_fits
 from tests.service.conftest import OWNER
+from tests.service.stored import stored
 from tests.service.test_submission import ended
 
 INLINE = {"columns": {"x": [1.0, 2.0, 3.0], "c": ["a", "b", "a"], "y": [2.0, 3.0, 4.0]}}
@@ -24,12 +24,12 @@ def request(**changes: Any) -> FitRequest:
     return FitRequest.model_validate({"dataset": INLINE, "target": "y", "steps": 3} | changes)
 
 
-def kept(context: Context) -> tuple[int, int, list[Path]]:
+def kept(context: Context) -> tuple[int, int, list[str]]:
     """The numbers of fits and datasets, and all that the store holds."""
     query = ListQuery(limit=1000)
     n_fits = len(fits.list_fits(context, query, OWNER).data)
     n_datasets = len(datasets.list_datasets(context, query, OWNER).data)
-    return n_fits, n_datasets, [path for path in context.settings.storage_root.rglob("*.*")]
+    return n_fits, n_datasets, stored(context)
 
 
 def test_nothing_is_queued_or_kept(context: Context, table: DatasetRequest) -> None:

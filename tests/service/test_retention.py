@@ -11,6 +11,7 @@ from service.retention import forget_expired
 from service.schemas.datasets import DatasetRequest
 from service.schemas.lists import ListQuery
 from tests.service.conftest import OWNER
+from tests.service.stored import stored
 from tests.service.test_lifecycle import claimed, expire, finish, submit
 
 KEPT_SECONDS = 100.0
@@ -20,10 +21,6 @@ KEPT_SECONDS = 100.0
 def forgetful(context: Context) -> Context:
     settings = context.settings.model_copy(update={"retention_seconds": KEPT_SECONDS})
     return Context(settings, context.database, context.storage, context.queue, context.events)
-
-
-def objects(context: Context) -> int:
-    return sum(1 for path in context.settings.storage_root.rglob("*") if path.is_file())
 
 
 def after_expiry() -> float:
@@ -46,10 +43,10 @@ def test_an_expired_dataset_is_gone_with_its_object(
     assert dataset["expires_at"] > dataset["created_at"]
 
     forget_expired(forgetful, time.time())
-    assert objects(forgetful) == 1
+    assert len(stored(forgetful)) == 1
     forget_expired(forgetful, after_expiry())
 
-    assert objects(forgetful) == 0
+    assert len(stored(forgetful)) == 0
     assert datasets.list_datasets(forgetful, ListQuery(), OWNER).data == []
     with pytest.raises(Gone):
         datasets.get_dataset(forgetful, dataset["id"], OWNER)
@@ -61,11 +58,11 @@ def test_a_dataset_is_kept_until_the_last_fit_that_needs_it_has_ended(
     fit = submit(forgetful, table)
 
     forget_expired(forgetful, after_expiry())
-    assert objects(forgetful) == 1
+    assert len(stored(forgetful)) == 1
     finish(forgetful, claimed(forgetful, fit["id"]))
     forget_expired(forgetful, after_expiry())
 
-    assert objects(forgetful) == 0
+    assert len(stored(forgetful)) == 0
 
 
 def test_a_fit_expires_counted_from_its_end(forgetful: Context, table: DatasetRequest) -> None:

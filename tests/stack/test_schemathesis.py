@@ -29,7 +29,7 @@ def _schemathesis(service_url: str, directory: Path) -> "subprocess.CompletedPro
     return subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"),
-            *(f"{service_url}/openapi.json", "--continue-on-failure", "--max-examples", "25"),
+            *(f"{service_url}/openapi.json", "--continue-on-failure", "--max-examples", "10"),
             *("--phases", "examples,coverage,fuzzing,stateful", "--seed", "1"),
         ],
         cwd=directory,

@@ -7,25 +7,36 @@ import pytest
 import redis
 
 from service.context import Context
+from tests.installations import EMBEDDED
 from tests.service.conftest import (
     context,
-    new_database,
+    database_url,
     postgresql,
     redis_url,
+    seaweedfs,
     settings,
+    storage_url,
     table,
 )
 from tests.service.messages import next_errand
 from workers.errands import run_errand
 
-__all__ = ["context", "postgresql", "redis_url", "settings", "table"]
+__all__ = [
+    "context",
+    "database_url",
+    "postgresql",
+    "redis_url",
+    "seaweedfs",
+    "settings",
+    "storage_url",
+    "table",
+]
 
 
 @pytest.fixture
-def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
-    """SQLite; in modules that are marked so PostgreSQL too, for most ask the database little."""
-    with new_database(request, getattr(request, "param", "sqlite")) as url:
-        yield url
+def installation(request: pytest.FixtureRequest) -> str:
+    """The embedded one; in modules that are marked so each, for most depend on it little."""
+    return str(getattr(request, "param", EMBEDDED))
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from service.schemas.batches import BatchRequest, Select
 from service.schemas.fits import FitRequest
 from service.schemas.lists import ListQuery
 from service.sweeps import bodies_of
-from tests.postgresql import ON_BOTH
+from tests.installations import ON_EACH
 from tests.service.conftest import OWNER
 from tests.workers.running import run_all
 
-pytestmark = ON_BOTH
+pytestmark = ON_EACH
 
 COLUMNS = {"x": [-1.0, -0.5, 0.0, 0.5, 1.0], "y": [1.1, 2.2, 2.9, 4.1, 5.0]}
 BASE: dict[str, Any] = {

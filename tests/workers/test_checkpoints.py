@@ -1,10 +1,10 @@
 """A fit that loses its worker goes on from where it was written down."""
 
+import math
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,7 +48,7 @@ def when_written(context: Context, fit: dict[str, Any], act: Callable[[], Any]) 
 
     def wait() -> None:
         deadline = time.monotonic() + 30
-        while not stored(context, fit) and time.monotonic() < deadline:
+        while not kept(context, fit) and time.monotonic() < deadline:
             time.sleep(0.01)
         act()
 
@@ -79,8 +79,9 @@ def assert_same_numbers(found: dict[str, Any], expected: dict[str, Any]) -> None
         assert found[name] == expected[name]
 
 
-def stored(context: Context, fit: dict[str, Any]) -> list[Path]:
-    return list(context.settings.storage_root.glob(f"{CHECKPOINTS}/{fit['id']}/*"))
+def kept(context: Context, fit: dict[str, Any]) -> list[str]:
+    """The keys of the fit's checkpoints."""
+    return [*context.storage.keys_below(f"{CHECKPOINTS}/{fit['id']}", math.inf)]
 
 
 def test_another_worker_goes_on_where_one_was_stopped(
@@ -116,8 +117,8 @@ def test_what_was_cut_off_is_told_and_the_fit_begins_anew(
     context: Context, table: DatasetRequest, undisturbed: dict[str, Any]
 ) -> None:
     fit = given_back(context, table)
-    [checkpoint] = stored(context, fit)
-    checkpoint.write_bytes(checkpoint.read_bytes()[:-9])
+    [checkpoint] = kept(context, fit)
+    context.storage.put(checkpoint, context.storage.get(checkpoint)[:-9])
 
     found, logged = ended(context, fit)
 
@@ -163,12 +164,12 @@ def test_a_checkpoint_is_dropped_once_its_fit_has_ended(
     fit = given_back(context, table)
 
     forget_checkpoints(context)
-    waiting = stored(context, fit)
+    waiting = kept(context, fit)
     lifecycle.cancel(context, fit["id"], OWNER)
     forget_checkpoints(context)
 
     assert len(waiting) == 1
-    assert stored(context, fit) == []
+    assert kept(context, fit) == []
 
 
 def test_a_fit_that_is_cancelled_leaves_none(context: Context, table: DatasetRequest) -> None:
@@ -178,4 +179,4 @@ def test_a_fit_that_is_cancelled_leaves_none(context: Context, table: DatasetReq
     forget_checkpoints(context)
 
     assert fits.get_fit(context, fit["id"], OWNER)["status"] == "cancelled"
-    assert stored(context, fit) == []
+    assert kept(context, fit) == []

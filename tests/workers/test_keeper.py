@@ -8,13 +8,13 @@ import pytest
 from service import fits, lifecycle
 from service.context import Context
 from service.schemas.datasets import DatasetRequest
-from tests.postgresql import ON_BOTH
+from tests.installations import ON_EACH
 from tests.service.claiming import FIT_QUEUES
 from tests.service.conftest import OWNER
 from tests.service.test_lifecycle import ALONE, submit
 from workers.keeper import Keeper
 
-pytestmark = ON_BOTH
+pytestmark = ON_EACH
 
 
 class Pool:

@@ -16,6 +16,7 @@ from service.plots import Plot
 from service.schemas.datasets import DatasetRequest
 from service.schemas.plots import PlotOptions
 from tests.service.conftest import OWNER
+from tests.service.stored import stored
 from tests.service.test_kinds import submit_test
 from tests.service.test_lifecycle import expire, submit
 from tests.workers.running import run_all
@@ -243,8 +244,8 @@ def test_a_crash_fails_it_without_telling_its_insides(
     context: Context, table: DatasetRequest
 ) -> None:
     test = submit_test(context, table)
-    for stored in context.settings.storage_root.rglob("*.arrow"):
-        stored.write_bytes(b"torn")
+    (table_key,) = stored(context)
+    context.storage.put(table_key, b"torn")
     inputs._tables.clear()
 
     failed = run(context, test)

@@ -24,6 +24,7 @@ from service.settings import Settings
 from service.tables.pieces import ReadOptions
 from service.tables.reading import read_pieces
 from tests.service.conftest import OWNER
+from tests.service.stored import stored
 from tests.service.tables.given import as_csv
 from tests.service.test_lifecycle import submit
 from tests.workers.running import run_all
@@ -35,10 +36,6 @@ pytestmark = pytest.mark.usefixtures("errand_worker")
 N_ROWS = 150_000
 LINE = {"weights": {"weight": [[2.0]], "bias": [1.0]}}
 STILL = {"optimizer": {"kind": "sgd", "lr": 0.0}, "steps": 1, "dtype": "float64"}
-
-
-def files(context: Context) -> list[Path]:
-    return [path for path in context.settings.storage_root.rglob("*") if path.is_file()]
 
 
 def still(context: Context, table: DatasetRequest, **changes: Any) -> str:
@@ -58,7 +55,7 @@ def test_many_rows_are_predicted_for_block_by_block_and_nothing_stays(
     context: Context, table: DatasetRequest, tmp_path: Path
 ) -> None:
     fit_id = still(context, table, init=LINE)
-    before = files(context)
+    before = stored(context)
     x = np.random.default_rng(0).normal(size=N_ROWS)
     path = tmp_path / "upload"
     path.write_bytes(as_csv({"x": x}))
@@ -74,7 +71,7 @@ def test_many_rows_are_predicted_for_block_by_block_and_nothing_stays(
     np.testing.assert_allclose(as_json["predictions"], 2 * x + 1, rtol=1e-15)
     assert lines[0] == b'"prediction"'
     assert [float(line) for line in lines[1:]] == as_json["predictions"]
-    assert files(context) == before
+    assert stored(context) == before
 
 
 def test_wide_layers_are_made_in_parts(
@@ -194,7 +191,7 @@ def test_an_answer_that_was_sent_leaves_no_file(http: FlaskClient, context: Cont
     request = {"dataset": {"columns": columns}, "target": "y", "init": LINE} | STILL
     made = http.post("/v1/fits", json=request).get_json()
     run_all(context)
-    before = files(context)
+    before = stored(context)
     url = f"/v1/fits/{made['id']}/predictions"
 
     answers = [
@@ -208,7 +205,7 @@ def test_an_answer_that_was_sent_leaves_no_file(http: FlaskClient, context: Cont
     assert [answer.get_json() for answer in answers] == [{"predictions": [1.0, 3.0]}] * 4
     for answer in answers:
         answer.close()
-    assert files(context) == before
+    assert stored(context) == before
     assert [*context.events.client.scan_iter(match="*errand_*")] == []
 
 
@@ -233,4 +230,4 @@ def test_a_gradient_is_of_the_rows_that_are_named(
     assert streamed["gradients"]["weight"] == [[pytest.approx(-2 * np.mean(residuals * x[rows]))]]
     assert streamed["gradients"]["bias"] == [pytest.approx(-2 * np.mean(residuals))]
     assert streamed["max_relative_error"] < 1e-6
-    assert files(context) == []
+    assert stored(context) == []

@@ -13,14 +13,14 @@ from service import datasets, fits, lifecycle
 from service.context import Context
 from service.errors import NotFound
 from service.schemas.datasets import DatasetRequest
-from service.storage import LocalStore
-from tests.postgresql import ON_BOTH
+from tests.installations import ON_EACH
 from tests.service.conftest import OWNER
+from tests.service.stored import stored
 from tests.service.test_lifecycle import expire, submit
 from tests.workers.running import run_all
 from workers import draining, inputs
 
-pytestmark = ON_BOTH
+pytestmark = ON_EACH
 
 LONG = {"steps": 1_000_000, "strategy": "reference"}
 
@@ -210,27 +210,27 @@ def test_a_worker_that_is_being_stopped_claims_nothing(
     assert waiting["started_at"] is None
 
 
-def full_for(context: Context, n_writes: int) -> Context:
+def full_for(context: Context, monkeypatch: pytest.MonkeyPatch, n_writes: int) -> Context:
     """The same service, whose store has no room for so many writes."""
     left = [n_writes]
+    put = context.storage.put
 
-    class Full(LocalStore):
-        def put(self, key: str, content: bytes) -> None:
-            if left[0] > 0:
-                left[0] -= 1
-                raise OSError(errno.ENOSPC, "no space left on device")
-            super().put(key, content)
+    def put_where_there_is_room(key: str, content: bytes) -> None:
+        if left[0] > 0:
+            left[0] -= 1
+            raise OSError(errno.ENOSPC, "no space left on device")
+        put(key, content)
 
+    monkeypatch.setattr(context.storage, "put", put_where_there_is_room)
     settings = context.settings.model_copy(update={"inline_artifact_bytes": 0, "max_attempts": 2})
-    store = Full(settings.storage_root)
-    return Context(settings, context.database, store, context.queue, context.events)
+    return Context(settings, context.database, context.storage, context.queue, context.events)
 
 
 def test_a_disk_that_is_full_for_a_while_costs_an_attempt(
-    context: Context, table: DatasetRequest
+    context: Context, table: DatasetRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = run(context, submit(context, table))
-    full = full_for(context, n_writes=1)
+    full = full_for(context, monkeypatch, n_writes=1)
     fit = submit(full, table)
 
     held = run(full, fit)
@@ -242,8 +242,10 @@ def test_a_disk_that_is_full_for_a_while_costs_an_attempt(
     assert ended["weights"] == undisturbed["weights"]
 
 
-def test_a_disk_that_stays_full_fails_the_fit(context: Context, table: DatasetRequest) -> None:
-    full = full_for(context, n_writes=1_000)
+def test_a_disk_that_stays_full_fails_the_fit(
+    context: Context, table: DatasetRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = full_for(context, monkeypatch, n_writes=1_000)
     fit = submit(full, table)
 
     run(full, fit)
@@ -303,8 +305,8 @@ def test_a_crash_fails_the_fit_without_telling_its_insides(
     context: Context, table: DatasetRequest
 ) -> None:
     fit = submit(context, table)
-    for stored in context.settings.storage_root.rglob("*.arrow"):
-        stored.write_bytes(b"torn")
+    (table_key,) = stored(context)
+    context.storage.put(table_key, b"torn")
     inputs._tables.clear()
 
     failed = run(context, fit)

@@ -8,11 +8,11 @@ from service import datasets, fits, submission
 from service.context import Context
 from service.schemas.datasets import DatasetRequest
 from service.schemas.fits import FitRequest
-from tests.postgresql import ON_BOTH
+from tests.installations import ON_EACH
 from tests.service.conftest import OWNER
 from workers.runner import run_waiting
 
-pytestmark = ON_BOTH
+pytestmark = ON_EACH
 
 LINE: dict[str, Any] = {"target": "y", "steps": 30, "dtype": "float64"}
 KINDS: list[dict[str, Any]] = [

@@ -14,6 +14,7 @@ from service.schemas.answers import ValidFit
 from tests.service.api.test_problems import problem
 from tests.service.api.test_resources import COLUMNS, create_fit, end
 from tests.service.claiming import claim_one, finish_one
+from tests.service.stored import stored
 
 ROWS = {"features": {"x": [1]}}
 GRADIENT = {
@@ -145,8 +146,7 @@ def test_a_valid_fit_is_described_and_forgotten(http: FlaskClient, context: Cont
     assert found.get_json()["spec"]["dataset"]["n_rows"] == 2
     for kind in ("fits", "datasets"):
         assert http.get(f"/v1/{kind}").get_json()["data"] == []
-    root = context.settings.storage_root
-    assert [path for path in root.rglob("*") if path.is_file()] == []
+    assert stored(context) == []
     problem(http.get("/v1/fits:validate"), 405)
 
 

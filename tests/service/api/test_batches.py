@@ -22,6 +22,7 @@ from service.schemas.answers import Batch, BatchList, BatchResult, EventList, Fi
 from service.schemas.fits import FitRequest
 from service.settings import Settings
 from tests.service.claiming import claim_one, finish_one, undelivered_fits
+from tests.service.stored import stored
 from tests.service.test_lifecycle import expire
 
 COLUMNS = {"x": [1.0, 2.0, 3.0], "y": [2.0, 3.0, 4.5]}
@@ -269,7 +270,7 @@ def test_a_queue_without_room_for_all_takes_none(http: FlaskClient, context: Con
     full = context.settings.model_copy(update={"max_queued_fits": 6})
     object.__setattr__(http.application.extensions["thalweg"], "settings", full)
     listed(http, BASE)
-    (kept,) = context.settings.storage_root.rglob("*.arrow")
+    (kept,) = stored(context)
 
     other = BASE | {"dataset": {"columns": COLUMNS | {"x": [0, 1, 2]}}}
     one_table = http.post("/v1/batches", json={"base": BASE, "grid": GRID})
@@ -278,7 +279,7 @@ def test_a_queue_without_room_for_all_takes_none(http: FlaskClient, context: Con
     for answer in (one_table, two_tables):
         assert (answer.status_code, answer.get_json(force=True)["code"]) == (503, "queue_full")
     assert len(http.get("/v1/datasets").get_json()["data"]) == 1
-    assert [*context.settings.storage_root.rglob("*.arrow")] == [kept]
+    assert stored(context) == [kept]
 
 
 def test_a_batch_that_no_queue_has_room_for_is_refused_for_good(
@@ -294,7 +295,7 @@ def test_a_batch_that_no_queue_has_room_for_is_refused_for_good(
     assert "limit of 5" in place["detail"]
     assert "max_queued_fits" in place["detail"]
     assert "Retry-After" not in answer.headers
-    assert not list(context.settings.storage_root.rglob("*.arrow"))
+    assert stored(context) == []
 
 
 def test_counts_the_best_and_the_end_follow_the_fits(http: FlaskClient, context: Context) -> None:

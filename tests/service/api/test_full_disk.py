@@ -7,9 +7,11 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.settings import Settings
+from tests.installations import EMBEDDED_ALONE
 from tests.service.api.test_problems import FIT, problem
 
 
+@EMBEDDED_ALONE
 @pytest.mark.parametrize(("path", "body"), [
     ("/v1/fits", FIT), ("/v1/datasets", {"columns": {"x": [1, 2]}}),
 ])  # fmt: skip

@@ -6,7 +6,6 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from service.context import Context
 from service.schemas.answers import Dataset
 from service.settings import Settings
 from service.tables.writers import WRITERS
+from tests.service.stored import stored
 from tests.service.tables.given import CSV, FORMS
 
 TABLE: dict[str, list[Any]] = {"x": [0.1, -2.5, 3.0], "c": ["a", "b,c", "a"]}
@@ -55,10 +55,6 @@ def places(answer: TestResponse) -> list[tuple[Any, ...]]:
     named = answer.get_json()["errors"]
     assert len(named) <= 20
     return [tuple(place.get(k) for k in ("code", "row", "column", "pointer")) for place in named]
-
-
-def files(context: Context) -> list[Path]:
-    return [path for path in context.settings.storage_root.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -125,7 +121,7 @@ def test_one_file_part_is_needed(http: FlaskClient, context: Context, parts: Any
 
     assert answer.status_code == 422
     assert "'file'" in answer.get_json()["detail"]
-    assert files(context) == []
+    assert stored(context) == []
 
 
 @pytest.mark.parametrize(
@@ -191,7 +187,7 @@ def test_bodies_past_the_limit_are_413_and_leave_nothing(
         assert answer.status_code == 413, answer.text
         assert answer.get_json()["code"] == "body_too_large"
     assert post(small, rows_of(10_000), CSV).status_code == 201
-    assert len(files(context)) == 1
+    assert len(stored(context)) == 1
 
 
 def test_a_body_without_an_announced_length_is_counted(small: FlaskClient) -> None:
@@ -219,7 +215,7 @@ def test_a_body_that_is_cut_off_leaves_nothing(
 
     assert answer.status_code == 400
     assert "cut off" in answer.get_json()["detail"]
-    assert files(context) == []
+    assert stored(context) == []
 
 
 def test_a_bomb_is_stopped_while_it_inflates(small: FlaskClient, context: Context) -> None:
@@ -233,14 +229,14 @@ def test_a_bomb_is_stopped_while_it_inflates(small: FlaskClient, context: Contex
 
     assert answer.status_code == 413
     assert time.monotonic() - began < 5
-    assert files(context) == []
+    assert stored(context) == []
 
 
 def test_a_wrong_table_is_told_with_row_and_column(http: FlaskClient, context: Context) -> None:
     answer = post(http, b"x,y\n1,2\n3,oops\n", CSV)
 
     assert places(answer) == [("not_a_number", 1, "y", None)]
-    assert files(context) == []
+    assert stored(context) == []
 
 
 @pytest.mark.parametrize(
@@ -348,14 +344,14 @@ def test_equal_content_is_kept_once_until_its_last_dataset_goes(
     first = by_columns(http)
     second = post(http, *FORMS["parquet"](TABLE))
     assert first.get_json()["id"] != second.get_json()["id"]
-    assert len(files(context)) == 1
+    assert len(stored(context)) == 1
 
     http.delete(first.headers["Location"])
     content = http.get(f"{second.headers['Location']}/content")
     assert content.data.startswith(b'"x","c"\n')
     http.delete(second.headers["Location"])
 
-    assert files(context) == []
+    assert stored(context) == []
 
 
 def test_equal_content_comes_and_goes_at_the_same_moment(app: Flask, context: Context) -> None:
@@ -376,4 +372,4 @@ def test_equal_content_comes_and_goes_at_the_same_moment(app: Flask, context: Co
         thread.join()
 
     assert broken == []
-    assert files(context) == []
+    assert stored(context) == []
