@@ -1,6 +1,5 @@
 """One learning-rate range test on a claim's data."""
 
-import time
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -9,6 +8,7 @@ from service.context import Context
 from service.lifecycle import Claim
 from service.starts import START
 from service.weight_shapes import count_parameters
+from workers.checkpoints import StoredCheckpoints
 from workers.engine import LrRange, LrRangeResult, Specification, lr_range_test
 from workers.fingerprint import fingerprint
 from workers.inputs import Loaded
@@ -17,36 +17,32 @@ from workers.runs import Ending, Watch
 
 @dataclass(frozen=True)
 class LrRangeRun:
-    """A range test as far as it came; `late` where its spec's time was over before its end."""
+    """A range test as far as it came."""
 
     claim: Claim
     result: LrRangeResult
     n_parameters: int
-    late: bool
 
     @classmethod
     def of(cls, context: Context, claim: Claim, loaded: Loaded, watch: Watch) -> Self:
         """Test the range; raises SpecificationError where that cannot begin."""
         spec = _specification(context, claim)
         rule = LrRange(**{one.name: claim.spec[one.name] for one in fields(LrRange)})
-        deadline = time.monotonic() + spec.limits.max_seconds
-        late = False
-
-        def should_stop() -> bool:
-            nonlocal late
-            late = time.monotonic() >= deadline
-            return late or watch.should_stop()
-
         result = lr_range_test(
-            spec, rule, loaded.rows, on_progress=watch.show, should_stop=should_stop
+            spec,
+            rule,
+            loaded.rows,
+            on_progress=watch.show,
+            should_stop=watch.should_stop,
+            checkpoints=StoredCheckpoints(context, claim, watch.heartbeat),
         )
         n_parameters = count_parameters(spec.model.weight_shapes(loaded.rows.shape))
-        return cls(claim, result, n_parameters, late=late)
+        return cls(claim, result, n_parameters)
 
     @property
     def interrupted(self) -> bool:
         """Whether the watch stopped it."""
-        return self.result.stop_reason == "interrupted" and not self.late
+        return self.result.stop_reason == "interrupted"
 
     @property
     def n_steps(self) -> int:
@@ -56,10 +52,9 @@ class LrRangeRun:
     def ending(self) -> Ending:
         """The end, where the test does not go on elsewhere: an interrupted one was cancelled."""
         result = self.result
-        stop_reason = "time_limit" if self.late else result.stop_reason
         return Ending(
             status="cancelled" if self.interrupted else "succeeded",
-            stop_reason="cancelled" if self.interrupted else stop_reason,
+            stop_reason="cancelled" if self.interrupted else result.stop_reason,
             result={
                 **_curve(result),
                 "progress": self._last_progress(),
@@ -71,7 +66,7 @@ class LrRangeRun:
 
     def _last_progress(self) -> dict[str, Any]:
         result, num_iter = self.result, self.claim.spec["num_iter"]
-        done = result.stop_reason != "interrupted"
+        done = result.stop_reason not in ("interrupted", "time_limit")
         return {
             "fraction": 1.0 if done else self.n_steps / num_iter,
             "step": self.n_steps,
@@ -100,7 +95,7 @@ def _specification(context: Context, claim: Claim) -> Specification:
 
 
 def _curve(result: LrRangeResult) -> dict[str, Any]:
-    whole = result.stop_reason != "interrupted"
+    whole = result.stop_reason not in ("interrupted", "time_limit")
     suggestion = {"steepest": result.steepest, "valley": result.valley}
     return {
         "lr": result.lr.tolist(),

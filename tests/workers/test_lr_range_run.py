@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 
 from service import fits, lifecycle
 from service.artifacts import load_arrays
@@ -192,6 +193,25 @@ def test_a_worker_that_is_stopped_gives_its_test_back(
 
     assert (given_back["status"], given_back["attempt"]) == ("queued", 1)
     assert given_back["result"] is None
+
+
+def test_it_goes_on_elsewhere_as_if_it_had_never_stopped(
+    context: Context, table: DatasetRequest
+) -> None:
+    rule = {"num_iter": 20_000, "end_lr": 1e-6}
+    undisturbed = run(context, submit_test(context, table, **rule))
+    test = submit_test(context, table, **rule)
+
+    threading.Timer(0.3, draining._draining.set).start()
+    given_back = run(context, test)
+    draining._draining.clear()
+    with structlog.testing.capture_logs() as logs:
+        ended = run(context, test)
+
+    assert given_back["status"] == "queued"
+    (found,) = [entry for entry in logs if entry["event"] == "checkpoint_found"]
+    assert 0 < found["step"] < rule["num_iter"]
+    assert (ended["status"], ended["result"]) == ("succeeded", undisturbed["result"])
 
 
 def test_a_worker_that_lost_its_claim_stops_and_writes_nothing(

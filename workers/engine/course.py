@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 from workers.engine.checkpoint import Checkpoint, Checkpoints
 from workers.engine.descent import Descent
 from workers.engine.reporting import Clock, OnProgress, Reporter
 from workers.engine.results import Status
 from workers.engine.trajectory import TrajectoryWriter
+
+Cut = Literal["interrupted", "time_limit"]
 
 
 class Course:
@@ -38,39 +41,46 @@ class Course:
 
     def run(self, descent: Descent, trajectory: TrajectoryWriter) -> Status:
         """Go on to the end from the last checkpoint, or else from the beginning."""
-        if self._last is not None and not self._take_up(descent, trajectory, self._last):
+        if not self.take_up(descent, trajectory):
             return "interrupted"
         total_steps = descent.trace.batches.total_steps
         reporter = Reporter(self._on_progress, descent.trace.batches, self._clock)
         advance = partial(trajectory.advance, descent) if trajectory.writes else descent.advance
         while descent.n_steps < total_steps:
-            if self._stops():
-                self._keep(descent, trajectory)
-                return "interrupted"
-            if self._clock() >= self._deadline:
-                return "time_limit"
+            end = self.end_before(descent, trajectory)
+            if end is not None:
+                return end
             advance(min(descent.chunk_steps, total_steps - descent.n_steps))
             if descent.failed_step is not None:
                 return "diverged"
             if descent.end is not None:
                 return descent.end
             reporter.report(descent)
-            self._keep(descent, trajectory)
+            self.keep(descent, trajectory)
         return "completed"
 
-    def _take_up(self, descent: Descent, trajectory: TrajectoryWriter, last: Checkpoint) -> bool:
+    def take_up(self, descent: Descent, trajectory: TrajectoryWriter) -> bool:
         """Go to where the fit was; False where it is to stop before its rows are read again."""
+        if self._last is None:
+            return True
         while descent.kept() is None:
             if self._stops():
                 return False
             descent.advance(0)
-        last.put(descent, trajectory)
+        self._last.put(descent, trajectory)
         return True
+
+    def end_before(self, descent: Descent, trajectory: TrajectoryWriter) -> Cut | None:
+        """Why there is no next step, if whoever looks on says so, or the time is over."""
+        if self._stops():
+            self.keep(descent, trajectory)
+            return "interrupted"
+        return "time_limit" if self._clock() >= self._deadline else None
 
     def _stops(self) -> bool:
         return self._should_stop is not None and self._should_stop()
 
-    def _keep(self, descent: Descent, trajectory: TrajectoryWriter) -> None:
+    def keep(self, descent: Descent, trajectory: TrajectoryWriter) -> None:
         """Write a checkpoint, if it is time for one."""
         if self._checkpoints is None or not self._checkpoints.is_due():
             return

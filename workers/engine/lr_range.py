@@ -15,6 +15,8 @@ from torch.optim import Optimizer as TorchOptimizer
 from torch.optim import lr_scheduler
 
 from workers.engine.batches import cut_batches
+from workers.engine.checkpoint import Checkpoints
+from workers.engine.course import Course
 from workers.engine.data import Data, RowSource
 from workers.engine.descent import Descent
 from workers.engine.dtypes import largest
@@ -26,13 +28,15 @@ from workers.engine.planner import choose_strategy
 from workers.engine.reporting import Clock, OnProgress, Reporter
 from workers.engine.schedules import Schedule
 from workers.engine.snapshot import Start
-from workers.engine.specification import Specification
+from workers.engine.specification import Record, Specification
 from workers.engine.splitting import GivenValidation, Split, split_rows
 from workers.engine.standardize import Scaling, scaled
+from workers.engine.trajectory import TrajectoryWriter
 
 Floats = NDArray[np.float64]
+_EVERY_STEP = Record(every=1, weights=False, gradients=False)
 StepMode = Literal["exp", "linear"]
-StopReason = Literal["completed", "diverged", "interrupted"]
+StopReason = Literal["completed", "diverged", "interrupted", "time_limit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +109,24 @@ def lr_range_test(
     *,
     on_progress: OnProgress | None = None,
     should_stop: Callable[[], bool] | None = None,
+    checkpoints: Checkpoints | None = None,
     clock: Clock = time.monotonic,
 ) -> LrRangeResult:
     """Try the rule's rates, one an update, from the initial weights that a fit would have.
 
     The batches, the split and the standardization are a fit's too, and only the training rows are
     looked at. The specification's own rate, epochs, steps, schedule, tolerance, early stopping and
-    time limit play no part. Every rule of an update reads the rate anew, but "rprop", which takes
+    record play no part. Every rule of an update reads the rate anew, but "rprop", which takes
     its first step sizes from the first one. As in torch-lr-finder, a loss below 0 ends the test at
     once: it is above several times itself.
 
     `on_progress` is called at most four times a second; true from `should_stop`, called before
-    every iteration, ends the test as "interrupted". `clock` counts seconds. Raises
+    every iteration, ends the test as "interrupted". From the last of its `checkpoints` it goes on
+    with the bits of one that was never away. `clock` counts seconds. Raises
     SpecificationError where a fit would, and for rates that the dtype has no room for;
     ValueError where the rows' weights are all 0, or the initial weights are another fit's.
     """
-    began = clock()
+    course = Course(spec.limits.max_seconds, on_progress, should_stop, checkpoints, clock)
     ranged = _ranged(spec, rule)
     check(ranged, data.shape)
     if isinstance(data, Data) and data.weight is not None and not data.weight.any():
@@ -128,7 +134,7 @@ def lr_range_test(
     strategy, descent = _begin(ranged, data)
     curve = Curve(rule.smooth_f, rule.diverge_th)
     reporter = Reporter(on_progress, descent.trace.batches, clock)
-    stop_reason = _run(descent, curve, should_stop, reporter)
+    stop_reason = _run(descent, curve, course, reporter)
     reason = _silence(curve, rule, stop_reason)
     lr, loss = np.array(curve.lr), np.array(curve.loss)
     return LrRangeResult(
@@ -142,7 +148,7 @@ def lr_range_test(
         epoch=descent.trace.batches.epoch_of(max(0, len(lr) - 1)),
         strategy=strategy,
         n_threads=descent.n_threads,
-        compute_seconds=clock() - began,
+        compute_seconds=course.seconds(),
     )
 
 
@@ -177,6 +183,7 @@ def _ranged(spec: Specification, rule: LrRange) -> Specification:
         steps=rule.num_iter,
         tolerance=None,
         early_stopping=None,
+        record=_EVERY_STEP,
         validation=None if isinstance(held_out, GivenValidation) else held_out,
         strategy="auto" if spec.strategy in ("kernels", "spectral", "normal") else spec.strategy,
     )
@@ -194,13 +201,17 @@ def _begin(spec: Specification, data: Data | RowSource) -> tuple[str, Descent]:
     return strategy, STRATEGIES[strategy](spec, train, batches, start)
 
 
-def _run(
-    descent: Descent, curve: Curve, should_stop: Callable[[], bool] | None, reporter: Reporter
-) -> StopReason:
-    trace = descent.trace
-    for iteration in range(trace.batches.total_steps):
-        if should_stop is not None and should_stop():
-            return "interrupted"
+def _run(descent: Descent, curve: Curve, course: Course, reporter: Reporter) -> StopReason:
+    trace, nothing = descent.trace, TrajectoryWriter(_EVERY_STEP)
+    if not course.take_up(descent, nothing):
+        return "interrupted"
+    before = trace.history()
+    for lr, loss in zip(before.lr.tolist(), before.loss.tolist(), strict=True):
+        curve.add(lr, loss)
+    for iteration in range(descent.n_steps, trace.batches.total_steps):
+        cut = course.end_before(descent, nothing)
+        if cut is not None:
+            return cut
         descent.advance(1)
         # A loss that is not finite is not entered; one before weights that are not finite is.
         if trace.n_losses > iteration:
@@ -208,13 +219,14 @@ def _run(
         if descent.failed_step is not None or curve.has_diverged:
             return "diverged"
         reporter.report(descent)
+        course.keep(descent, nothing)
     return "completed"
 
 
 def _silence(curve: Curve, rule: LrRange, stop_reason: StopReason) -> str | None:
     """Why the curve suggests nothing; None where it does."""
     n_points, needed = len(curve.lr), fewest_points(rule.num_iter)
-    if stop_reason == "interrupted":
+    if stop_reason in ("interrupted", "time_limit"):
         return f"the test was interrupted after {n_points} of {rule.num_iter} iterations"
     if n_points >= needed:
         return None

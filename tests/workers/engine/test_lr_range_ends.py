@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.workers.engine.given import noisy_plane, specification
+from tests.workers.engine.given import noisy_plane, sgd, specification
+from tests.workers.engine.test_checkpoints import Written, at_look
+from tests.workers.engine.test_lr_range import assert_same_curve
+from tests.workers.engine.test_rules import DEFAULTS
 from workers.engine import Data, Progress, SpecificationError
 from workers.engine.lr_range import LrRange, lr_range_test
 
@@ -94,8 +97,32 @@ def test_a_test_that_is_stopped_keeps_its_points_and_suggests_nothing() -> None:
     assert result.reason == "the test was interrupted after 30 of 100 iterations"
 
 
+@pytest.mark.parametrize("optimizer", [sgd(momentum=0.9), {"kind": "adam"} | DEFAULTS["adam"][1]])
+@pytest.mark.parametrize("strategy", ["reference", "large", "streaming"])
+def test_one_that_is_stopped_again_and_again_is_one_test(
+    strategy: str, optimizer: dict[str, Any]
+) -> None:
+    spec = specification(strategy=strategy, optimizer=optimizer, batch_size=8, dtype="float32")
+    rule = LrRange(end_lr=100.0, num_iter=60)
+    whole = lr_range_test(spec, rule, noisy_plane())
+
+    last = None
+    for stop in (5, 1, 20, 3):
+        written = Written(every=3, last=last)
+        found = lr_range_test(
+            spec, rule, noisy_plane(), checkpoints=written, should_stop=at_look(stop)
+        )
+        assert found.stop_reason == "interrupted"
+        last = written.last
+    found = lr_range_test(spec, rule, noisy_plane(), checkpoints=Written(last=last))
+
+    assert last is not None
+    assert last.n_steps > 20
+    assert_same_curve(found, whole)
+
+
 def test_progress_is_passed_on_four_times_a_second() -> None:
-    # given a clock that goes on by a tenth of a second whenever it is read
+    # given a clock that goes on by a fifth of a second an iteration
     ticks = count()
     seen: list[Progress] = []
 
@@ -107,7 +134,7 @@ def test_progress_is_passed_on_four_times_a_second() -> None:
         clock=lambda: next(ticks) / 10,
     )
 
-    assert [one.step for one in seen] == [3, 6, 9, 12, 15, 18]
+    assert [one.step for one in seen] == [*range(2, 21, 2)]
     assert {one.total_steps for one in seen} == {20}
     assert [one.epoch for one in seen] == [(one.step - 1) // 5 for one in seen]
     for one in seen:
