@@ -21,8 +21,9 @@ test: .venv/.ready ## run every test, with coverage
 	@# Half of their time is waiting; tests/conftest.py says which stay together.
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov
 
-faults: .venv/.ready ## hurt a real service 300 times, see that nothing is lost
-	$(BIN)/python -m tests.faults
+faults: .venv/.ready ## hurt real services 400 times, see that nothing is lost
+	$(BIN)/python -m tests.faults --injections 300
+	$(BIN)/python -m tests.faults --injections 100 --installation production
 
 check: .venv/.ready ## formatting, lint, types, directions of imports
 	$(BIN)/ruff format --check .

@@ -38,6 +38,10 @@ class Proxy:
         self.address: tuple[str, int] = self._listener.getsockname()
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 
+    def go(self, way: Way) -> None:
+        """Take this way from now on."""
+        self.way = way
+
     def stop(self) -> None:
         """Take no more connections, and end those that there are."""
         self._stopped = True

@@ -1,6 +1,7 @@
 """`python -m tests.faults`: a long campaign of faults against a real service, and its summary."""
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -10,7 +11,9 @@ from pathlib import Path
 
 from tests.faults import verdict
 from tests.faults.campaign import Outcome, run
+from tests.faults.parts import Production, production
 from tests.faults.running import running
+from tests.installations import EMBEDDED, INSTALLATIONS
 from tests.workers.test_webhooks import SECRET, receiving
 
 _DISK_BYTES = 512 * 1024**2
@@ -30,19 +33,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--injections", type=int, default=300)
+    parser.add_argument("--installation", choices=INSTALLATIONS, default=EMBEDDED)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="thalweg-faults-") as directory:
         log = Path(directory) / "data.log"
-        with small_disk(Path(directory)) as (data_dir, is_small), receiving() as receiver:
+        with (
+            small_disk(Path(directory)) as (data_dir, is_small),
+            receiving() as receiver,
+            _installed(asked.installation) as installation,
+        ):
             _say("the disk is small: it can be filled" if is_small else "no disk can be filled")
             try:
-                with running(data_dir, ENVIRONMENT) as service:
+                with running(data_dir, ENVIRONMENT | installation.environment) as service:
                     outcome = run(
                         service,
                         receiver,
                         seed=asked.seed,
                         n_injections=asked.injections,
                         small_disk=is_small,
+                        parts=installation.parts,
                         say=_say,
                     )
             finally:
@@ -50,6 +59,17 @@ def main() -> int:
                 kept.write_bytes(log.read_bytes())
         _summarize(outcome, asked.seed, kept)
     return 1 if outcome.wrong else 0
+
+
+@contextmanager
+def _installed(kind: str) -> Iterator[Production]:
+    if kind == EMBEDDED:
+        yield Production({}, {})
+        return
+    with production() as made:
+        # What looks for leftovers reaches the bucket like the service.
+        os.environ.update(made.environment)
+        yield made
 
 
 @contextmanager

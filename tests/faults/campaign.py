@@ -3,13 +3,14 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults import verdict
 from tests.faults.faults import FAULTS, Site
 from tests.faults.jobs import ALL, Job
+from tests.faults.parts import Part
 from tests.faults.results import result_of
 from tests.faults.running import Running
 from tests.faults.traffic import Accepted, Client, Traffic
@@ -50,6 +51,7 @@ def run(
     seed: int,
     n_injections: int,
     small_disk: bool,
+    parts: Mapping[str, Part],
     say: Callable[[str], None],
 ) -> Outcome:
     """Hurt the service so often while jobs flow, and look what became of them."""
@@ -61,7 +63,7 @@ def run(
     traffic = Traffic(client, seed)
     traffic.start()
     # Seeded, so that a campaign draws the same faults again; when they strike is up to the machine.
-    site = Site(service, random.Random(seed), small_disk)  # noqa: S311
+    site = Site(service, random.Random(seed), small_disk, parts)  # noqa: S311
     while outcome.injections.total() < n_injections:
         time.sleep(min(site.draws.expovariate(1 / _MEAN_PAUSE_SECONDS), 4 * _MEAN_PAUSE_SECONDS))
         _inject(site, outcome, say)
@@ -106,5 +108,5 @@ def _judge(
     wrong += verdict.undelivered(outcome.accepted, receiver)
     ends = {one.shown["id"]: client.show(one).get("finished_at") for one in outcome.accepted}
     wrong += verdict.ended_twice(outcome.accepted, ends)
-    wrong += verdict.left_behind(service.data_dir)
+    wrong += verdict.left_behind(service.settings)
     wrong += verdict.stopped(service)

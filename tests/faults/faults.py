@@ -1,5 +1,6 @@
 """The faults: one entry a kind, each with how often it is drawn."""
 
+import math
 import random
 import signal
 import sqlite3
@@ -17,6 +18,8 @@ import redis
 from service.checkpoints import CHECKPOINTS
 from service.queue import DELIVER, RUN_FITS, WEBHOOKS, connect_redis, make_celery
 from service.settings import Settings
+from service.storage import MissingObject, open_store
+from tests.faults.parts import Part
 from tests.faults.processes import signal_all
 from tests.faults.running import Running
 
@@ -36,12 +39,14 @@ class Site:
     draws: random.Random
     # Whether the data directory is a small file system of its own.
     small_disk: bool = False
+    # What of an installation can go away, by what becomes of it.
+    parts: Mapping[str, Part] = field(default_factory=dict)
     meanwhile: list[threading.Thread] = field(default_factory=list)
 
     @property
     def settings(self) -> Settings:
-        """The settings that the service has, as far as the data directory decides them."""
-        return Settings(data_dir=self.service.data_dir)
+        """The settings that the service has, as far as they say where everything is."""
+        return self.service.settings
 
     def later(self, seconds: tuple[float, float], mend: Callable[[], object]) -> None:
         """Mend it after a drawn time, while other faults may come."""
@@ -117,7 +122,8 @@ def take_redis_away(site: Site) -> bool:
 def lock_database(site: Site) -> bool:
     """Hold SQLite's one write lock for some seconds."""
     path = site.settings.database_file
-    assert path is not None
+    if path is None:
+        return False
     with closing(sqlite3.connect(path, timeout=5, isolation_level=None)) as connection:
         try:
             connection.execute("BEGIN EXCLUSIVE")
@@ -146,11 +152,24 @@ def fill_disk(site: Site) -> bool:
 
 def truncate_checkpoint(site: Site) -> bool:
     """Cut a checkpoint in half, if there is one just now."""
-    found = [*site.settings.storage_root.glob(f"{CHECKPOINTS}/*/*")]
+    store = open_store(site.settings)
+    found = [*store.keys_below(CHECKPOINTS, math.inf)]
     if not found:
         return False
-    with suppress(FileNotFoundError), site.draws.choice(found).open("r+b") as file:
-        file.truncate(file.seek(0, 2) // 2)
+    key = site.draws.choice(found)
+    with suppress(MissingObject):
+        whole = store.get(key)
+        store.put(key, whole[: len(whole) // 2])
+    return True
+
+
+def take_away(name: str, site: Site) -> bool:
+    """Have a part of the installation go away for some seconds."""
+    if name not in site.parts:
+        return False
+    site.parts[name].leave()
+    time.sleep(site.draws.uniform(*_AWAY_SECONDS))
+    site.parts[name].come_back()
     return True
 
 
@@ -225,6 +244,10 @@ FAULTS: Mapping[str, tuple[int, Callable[[Site], bool]]] = {
     "redis away": (_SELDOM, take_redis_away),
     "database locked": (_SOMETIMES, lock_database),
     "disk full": (_SOMETIMES, fill_disk),
+    **{
+        name: (_SOMETIMES, partial(take_away, name))
+        for name in ("PostgreSQL crashes", "bucket closed", "bucket failing", "bucket silent")
+    },
     "checkpoint truncated": (_SOMETIMES, truncate_checkpoint),
     "stray wake-ups": (_SOMETIMES, send_stray_wake_ups),
     "another worker": (_SELDOM, add_worker),

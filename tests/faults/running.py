@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from service.settings import Settings
 from tests.faults.processes import all_of, pids_of
 from tests.ports import free_ports
 
@@ -35,6 +36,15 @@ class Running:
         self._n_workers = n_workers
         self.url = f"http://127.0.0.1:{self._port}"
         self.launcher: subprocess.Popen[bytes] | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """Where the service has its database, its objects and redis."""
+        return Settings(
+            data_dir=self.data_dir,
+            database_url=self.environment.get("THALWEG_DATABASE_URL"),
+            storage_url=self.environment.get("THALWEG_STORAGE_URL"),
+        )
 
     def start(self) -> None:
         """Start it and wait until it serves; again, a few times, where it ends at once."""

@@ -46,4 +46,4 @@ def test_jobs_end_once_and_with_their_bits(
 
 
 def test_nothing_is_left_behind(service: Running) -> None:
-    assert verdict.left_behind(service.data_dir) == []
+    assert verdict.left_behind(service.settings) == []

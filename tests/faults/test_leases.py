@@ -9,7 +9,6 @@ from functools import partial
 
 import pytest
 
-from service.settings import Settings
 from tests.eventually import eventually
 from tests.faults import verdict
 from tests.faults.conftest import MAX_ATTEMPTS, Watched
@@ -35,7 +34,7 @@ def begun(service: Running, client: Client, job: Job) -> tuple[Accepted, int]:
 
 
 def holder(service: Running, accepted: Accepted) -> int:
-    path = Settings(data_dir=service.data_dir).database_file
+    path = service.settings.database_file
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
         [[worker]] = database.execute(
             "SELECT worker FROM fits WHERE id = ?", [accepted.body["id"]]
@@ -73,12 +72,15 @@ def test_a_killed_child_is_missed_before_its_lease_is_over(
     service: Running, client: Client, watched: Watched
 ) -> None:
     accepted, pid = begun(service, client, LOOP)
+    missed = service.logged("workers_lost")
     signal_all([pid], signal.SIGKILL)
 
     taken_back = eventually(lambda: client.show(accepted)["attempt"] == 2, 30)
     accepted.shown = client.end(accepted, 60)
 
     assert taken_back < LEASE_SECONDS + 2
+    # Its lease was ended: it did not run out.
+    assert service.logged("workers_lost") > missed
     assert verdict.differences(client.url, [accepted], watched.expected) == []
 
 

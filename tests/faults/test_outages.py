@@ -1,12 +1,8 @@
 """A part goes away under the service and comes back: nothing is lost, doubled or changed."""
 
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -15,11 +11,9 @@ from tests.eventually import eventually
 from tests.faults import verdict
 from tests.faults.campaign import undisturbed
 from tests.faults.jobs import BATCH, MEDIUM, SHORT
-from tests.faults.running import LEASE_SECONDS, running
+from tests.faults.parts import Production, production
+from tests.faults.running import LEASE_SECONDS, Running, running
 from tests.faults.traffic import Client
-from tests.postgresql import running_postgresql
-from tests.proxy import Way, proxy_to
-from tests.seaweedfs import endpoint, running_seaweedfs
 
 pytestmark = [
     pytest.mark.stack,
@@ -28,83 +22,54 @@ pytestmark = [
 ]
 
 JOBS = (SHORT[0], MEDIUM[0], BATCH)
+OUTAGES = ("PostgreSQL crashes", "bucket closed", "bucket silent")
 ENDED_SECONDS = 90.0
 REFUSED_SECONDS = 60.0
-NEW = {"columns": {"x": [0.25, 0.5]}}
+# Whatever a fit has made goes into the bucket.
+ENVIRONMENT = {"THALWEG_CHECKPOINT_SECONDS": "0.5", "THALWEG_INLINE_ARTIFACT_BYTES": "0"}
 
 
-@dataclass(frozen=True)
-class Part:
-    """What the service needs, its name at /readyz, and how it goes away and comes back."""
-
-    name: str
-    environment: dict[str, str]
-    leave: Callable[[], None]
-    come_back: Callable[[], None]
+@pytest.fixture(scope="module")
+def installation() -> Iterator[Production]:
+    with production() as made:
+        yield made
 
 
-@contextmanager
-def database_that_crashes() -> Iterator[Part]:
-    with running_postgresql() as server, server.database() as url:
-        environment = {"THALWEG_DATABASE_URL": url}
-        yield Part("database", environment, lambda: server.stop(signal.SIGQUIT), server.start)
+@pytest.fixture(scope="module")
+def outside(
+    installation: Production, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """A service whose database and objects are elsewhere."""
+    data_dir = tmp_path_factory.mktemp("outside") / "data"
+    with running(data_dir, ENVIRONMENT | installation.environment) as service:
+        yield service
 
 
-@contextmanager
-def bucket_that_closes() -> Iterator[Part]:
-    with _bucket(Way.CLOSED) as part:
-        yield part
-
-
-@contextmanager
-def bucket_that_is_silent() -> Iterator[Part]:
-    with _bucket(Way.SILENT) as part:
-        yield part
-
-
-@contextmanager
-def _bucket(way: Way) -> Iterator[Part]:
-    with running_seaweedfs() as server, proxy_to(server.address) as proxy:
-
-        def take(new: Way) -> None:
-            proxy.way = new
-
-        environment = server.environment | {
-            "THALWEG_STORAGE_URL": server.new_url(),
-            "AWS_ENDPOINT_URL": endpoint(proxy.address),
-        }
-        yield Part("storage", environment, lambda: take(way), lambda: take(Way.THROUGH))
-
-
-@pytest.mark.parametrize("part", [database_that_crashes, bucket_that_closes, bucket_that_is_silent])
+@pytest.mark.parametrize("name", OUTAGES)
 def test_a_part_that_goes_away_and_comes_back_loses_nothing(
-    tmp_path: Path, part: Callable[[], AbstractContextManager[Part]]
+    installation: Production, outside: Running, name: str
 ) -> None:
-    # Whatever a fit has made goes into the object store.
-    environment = {"THALWEG_CHECKPOINT_SECONDS": "0.5", "THALWEG_INLINE_ARTIFACT_BYTES": "0"}
-    with (
-        part() as it,
-        running(tmp_path / "data", environment | it.environment) as service,
-    ):
-        # given jobs that wait and run
-        client = Client(service.url, hook="")
-        expected = undisturbed(client, JOBS)
-        accepted = [client.post(job, f"disturbed-{i}") for i, job in enumerate(JOBS)]
-        eventually(lambda: client.show(accepted[1])["progress"]["step"] > 0, ENDED_SECONDS)
+    # given jobs that wait and run
+    part = installation.parts[name]
+    client = Client(outside.url, hook="")
+    expected = undisturbed(client, JOBS)
+    accepted = [client.post(job, f"{name}-{i}") for i, job in enumerate(JOBS)]
+    eventually(lambda: client.show(accepted[1])["progress"]["step"] > 0, ENDED_SECONDS)
 
-        # when the part goes away, for longer than the leases last
-        it.leave()
-        refused = httpx.post(f"{service.url}/v1/datasets", json=NEW, timeout=REFUSED_SECONDS)
-        ready = httpx.get(f"{service.url}/readyz", timeout=REFUSED_SECONDS)
-        time.sleep(LEASE_SECONDS + 1)
-        it.come_back()
+    # when the part goes away, for longer than the leases last
+    part.leave()
+    new = {"columns": {"x": [0.25, OUTAGES.index(name)]}}
+    refused = httpx.post(f"{outside.url}/v1/datasets", json=new, timeout=REFUSED_SECONDS)
+    ready = httpx.get(f"{outside.url}/readyz", timeout=REFUSED_SECONDS)
+    time.sleep(LEASE_SECONDS + 1)
+    part.come_back()
 
-        # then clients were told that it is for now, and all ends as if nothing had been
-        assert refused.status_code == 503, refused.text
-        assert refused.json()["code"] == "unavailable"
-        assert "Retry-After" in refused.headers
-        assert (ready.status_code, ready.json()[it.name]) == (503, "unavailable")
-        for one in accepted:
-            one.shown = client.end(one, ENDED_SECONDS)
-        assert verdict.differences(client.url, accepted, expected) == []
-        assert verdict.events_out_of_order(client.url, accepted) == []
+    # then clients were told that it is for now, and all ends as if nothing had been
+    assert refused.status_code == 503, refused.text
+    assert refused.json()["code"] == "unavailable"
+    assert "Retry-After" in refused.headers
+    assert (ready.status_code, ready.json()[part.name]) == (503, "unavailable")
+    for one in accepted:
+        one.shown = client.end(one, ENDED_SECONDS)
+    assert verdict.differences(client.url, accepted, expected) == []
+    assert verdict.events_out_of_order(client.url, accepted) == []

@@ -1,20 +1,21 @@
 """What must hold once nothing is hurt any more: the list of what does not."""
 
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
+from sqlalchemy import text
 
+from service.context import Context, open_context
 from service.settings import Settings
 from tests.faults.results import TERMINAL, result_of
 from tests.faults.running import Running
 from tests.faults.traffic import Accepted
+from tests.service.stored import stored
 from tests.workers.test_webhooks import Receiver
 
 # A try whose outcome nobody noted is made again when its lease of two minutes is over.
@@ -80,11 +81,11 @@ def ended_twice(accepted: Iterable[Accepted], now: Mapping[str, str | None]) -> 
     return [f"{key} ended again at {now[key]}" for key, at in seen if at != now[key]]
 
 
-def left_behind(data_dir: Path) -> list[str]:
+def left_behind(settings: Settings) -> list[str]:
     """Rows that point at nothing, objects that no row names, and temporary files."""
-    settings = Settings(data_dir=data_dir)
-    _eventually(lambda: not _orphans(settings), _SWEPT_SECONDS)
-    return _orphans(settings)
+    with closing(open_context(settings)) as context:
+        _eventually(lambda: not _orphans(context), _SWEPT_SECONDS)
+        return _orphans(context)
 
 
 def attempts(accepted: Iterable[Accepted]) -> Counter[int]:
@@ -107,17 +108,16 @@ def _told(receiver: Receiver) -> dict[str, set[str]]:
     return told
 
 
-def _orphans(settings: Settings) -> list[str]:
-    root = settings.storage_root
-    with closing(sqlite3.connect(f"file:{settings.database_file}?mode=ro", uri=True)) as database:
+def _orphans(context: Context) -> list[str]:
+    there = set(stored(context))
+    with context.database.read() as connection:
         named = {
-            str(row[0])
+            str(key)
             for table in ("artifacts", "datasets")
-            for row in database.execute(
-                f"SELECT storage_key FROM {table} WHERE storage_key IS NOT NULL"  # noqa: S608
-            )
+            for key in connection.execute(
+                text(f"SELECT storage_key FROM {table} WHERE storage_key IS NOT NULL")  # noqa: S608
+            ).scalars()
         }
-    there = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     lost = [f"a row names {key}, which is not there" for key in sorted(named - there)]
     return lost + [f"no row names {key}" for key in sorted(there - named)]
 

@@ -1,13 +1,11 @@
 """The life of fits beside a model of it: steps in any order, deaths, tellings that are lost."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
-import redis
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -16,12 +14,11 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from service import batch_submission, batches, fits, lifecycle, submission
 from service.api.validation import parse_object
 from service.context import Context
-from service.database import Database
 from service.database import schema as tables
 from service.errors import Conflict
 from service.lifecycle import Claim, End, Outcome
@@ -31,6 +28,7 @@ from service.schemas.fits import FitRequest
 from service.sweeps import bodies_of
 from tests.service.claiming import FIT_QUEUES
 from tests.service.conftest import OWNER
+from tests.service.life_parts import FATES, Away, Died, Fate, Fit, MortalDatabase
 
 LEASE_SECONDS = 10.0
 MAX_ATTEMPTS = 3
@@ -45,85 +43,7 @@ TURNS = 40
 MOST_UNENDED = 5
 
 T = TypeVar("T")
-Death = Literal["before the commit", "after the commit"]
 
-
-class Died(Exception):
-    """A process ended here."""
-
-
-class MortalDatabase(Database):
-    """One whose user dies at its next write, where it is told to."""
-
-    dies: Death | None = None
-
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Die before the commit, or just after it."""
-        dies, self.dies = self.dies, None
-        with super().write() as connection:
-            yield connection
-            if dies == "before the commit":
-                raise Died
-        if dies == "after the commit":
-            raise Died
-
-
-class Away:
-    """A broker that does not answer."""
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        """Any of its methods, which fails."""
-
-        def fail(*_: Any) -> None:
-            raise redis.ConnectionError(name)
-
-        return fail
-
-
-@dataclass(frozen=True)
-class Fate:
-    """When the process that takes a step dies, and whether the broker answers it."""
-
-    dies: Death | None = None
-    broker_answers: bool = True
-
-
-@dataclass
-class Fit:
-    """What is to be true of one fit."""
-
-    id: str
-    queue: str
-    created_at: float
-    hooked: bool
-    batch_id: str | None = None
-    status: str = "queued"
-    attempt: int = 1
-    fence: int = 0
-    lease: float | None = None
-    worker: str | None = None
-    grouped: bool = False
-    alone: bool = False
-    result: Mapping[str, Any] | None = None
-    error: str | None = None
-
-    @property
-    def held(self) -> bool:
-        """Whether a worker has it."""
-        return self.status in ("running", "cancelling")
-
-    def release(self, status: str) -> None:
-        """No worker has it any more."""
-        self.status, self.lease = status, None
-        self.grouped = self.grouped and status != "queued"
-
-
-FATES = st.builds(
-    Fate,
-    st.sampled_from([None, None, None, "before the commit", "after the commit"]),
-    st.sampled_from([True, True, True, False]),
-)
 # Of what there is, the one at this place, counted around.
 PLACES = st.integers(0, 11)
 OUTCOMES: Final[tuple[Outcome, ...]] = ("succeeded", "failed", "cancelled")
@@ -163,7 +83,7 @@ class Life(RuleBasedStateMachine):
         except Died:
             return fate.dies == "after the commit"
         finally:
-            self.database.dies = None
+            self.database.dies, self.database.spared = None, 0
         check(said)
         return True
 
@@ -313,13 +233,16 @@ class Life(RuleBasedStateMachine):
 
     @rule(fate=FATES)
     def sweep(self, fate: Fate) -> None:
-        def step(context: Context) -> None:
-            # The keeper tries again.
-            with suppress(*BROKER_ERRORS):
-                lifecycle.sweep(context, self.clock.now)
-
-        if self.take(fate, step, lambda _: None):
+        if self.take(fate, self._sweep, lambda _: None):
             self._swept()
+
+    @rule(fate=FATES, spared=st.integers(1, 4))
+    def sweep_in_two(self, fate: Fate, spared: int) -> None:
+        """One that dies between its writes, and the next one."""
+        assert isinstance(self.database, MortalDatabase)
+        self.database.spared = spared
+        self.take(fate, self._sweep, lambda _: None)
+        self.sweep(Fate())
 
     @rule(seconds=st.sampled_from([1.0, 6.0, LEASE_SECONDS + 1, 1000.0, -5.0, -90.0]))
     def turn_the_clock(self, seconds: float) -> None:
@@ -470,6 +393,11 @@ class Life(RuleBasedStateMachine):
         except Conflict:
             return
         assert fate.dies is not None
+
+    def _sweep(self, context: Context) -> None:
+        # The keeper tries again.
+        with suppress(*BROKER_ERRORS):
+            lifecycle.sweep(context, self.clock.now)
 
     def _swept(self) -> None:
         latest = self.clock.now + LEASE_SECONDS + 60
