@@ -7,6 +7,10 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
+# As the workers do: of two processes that compute with two threads each on two cores, neither is to
+# hold a core while it waits. libgomp reads this when torch is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 settings.register_profile("untimed", parent=settings(), deadline=None)
 settings.load_profile("untimed")
 

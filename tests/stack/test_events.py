@@ -1,22 +1,15 @@
-"""Events of fits on the real service: live, late, resumed, flushed, drained, by the hundred."""
+"""Events of fits on the real service: live, late, resumed, by the hundred."""
 
 import json
-import os
-import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import redis
 
-from service.settings import Settings
-from tests.stack.conftest import SMALL, serving
 from tests.stack.given import LONG, WAIT
-from tests.stack.processes import computing_processes
 
 COLUMNS = {"x": [1.0, 2.0, 3.0, 4.0], "y": [2.0, 3.0, 5.0, 4.0]}
 # One to three seconds of the plain loop.
@@ -163,73 +156,3 @@ def test_a_hundred_streams_hold_no_other_request_up(client: httpx.Client, servic
             answer.close()
     assert {answer.status_code for answer in held} == {200}
     assert sorted(seconds)[25] < 1
-
-
-@pytest.mark.stack
-@pytest.mark.slow
-def test_streams_outlive_an_emptied_redis_a_killed_worker_and_a_restart(tmp_path: Path) -> None:
-    short = {"THALWEG_LEASE_SECONDS": "2", "THALWEG_SWEEP_SECONDS": "0.5"}
-    with (
-        serving(tmp_path, *SMALL, **short) as (url, launcher),
-        httpx.Client(base_url=url, timeout=60) as client,
-    ):
-        redis_is_emptied(client, tmp_path)
-        worker_is_killed(client, launcher.pid)
-        stopped = post(client, **LONG)
-        following = stream(client, stopped["urls"]["events"])
-        known = [next(following) for _ in range(3)]
-        began = time.monotonic()
-        launcher.send_signal(signal.SIGTERM)
-        known += following
-        assert time.monotonic() - began < 8, "the stream was closed, not cut off"
-        assert known[-1]["type"] != "end"
-
-    with (
-        serving(tmp_path, *SMALL, **short) as (url, _),
-        httpx.Client(base_url=url, timeout=60) as client,
-    ):
-        client.post(httpx.URL(stopped["urls"]["cancel"]).path)
-        rest = list(stream(client, httpx.URL(stopped["urls"]["events"]).path, known[-1]["id"]))
-    assert rest[-1]["data"]["status"] == "cancelled"
-    ids = [one["id"] for one in known + rest]
-    assert ids == sorted(set(ids))
-
-
-def redis_is_emptied(client: httpx.Client, data_dir: Path) -> None:
-    """It ends no stream, and costs a late client no event but those told before."""
-    fit = post(client, **SLOW)
-    following = stream(client, fit["urls"]["events"])
-    told = [next(following) for _ in range(3)]
-    flush(data_dir)
-    told += following
-    late = listed(client, fit["urls"]["events"])
-    flush(data_dir)
-    bare = list(stream(client, fit["urls"]["events"]))
-
-    assert [one["type"] for one in bare] == ["status", "status", "end"]
-    assert bare == [*told[:2], told[-1]]
-    assert told[-1]["data"]["status"] == "succeeded"
-    ids = [one["id"] for one in told]
-    assert ids == sorted(set(ids))
-    assert len(late) > len(bare)
-    assert late[:2] + told[2 : len(told) - len(late) + 2] + late[2:] == told
-
-
-def worker_is_killed(client: httpx.Client, launcher_pid: int) -> None:
-    """The fit says that it waits, and that it runs again."""
-    fit = post(client, **SLOW)
-    following = stream(client, fit["urls"]["events"])
-    while next(following)["type"] != "progress":
-        pass
-    for pid in computing_processes(launcher_pid):
-        os.kill(pid, signal.SIGKILL)
-    rest = list(following)
-
-    told = [one["data"]["status"] for one in rest if one["type"] == "status"]
-    assert told == ["queued", "running"]
-    assert rest[-1]["data"]["status"] == "succeeded"
-
-
-def flush(data_dir: Path) -> None:
-    with redis.Redis.from_url(Settings(data_dir=data_dir).redis_address) as client:
-        client.flushall()

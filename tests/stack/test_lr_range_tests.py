@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from tests.lr_finder import find_lr
-from tests.stack.conftest import SMALL, serving
 
 NOTEBOOK = json.loads((Path(__file__).parent.parent / "cases" / "notebook_seed42.json").read_text())
 X = [row[1] for row in NOTEBOOK["x"]]
@@ -102,21 +101,3 @@ def test_a_running_one_is_cancelled_with_its_curve_so_far(client: httpx.Client) 
     assert (ended["status"], ended["stop_reason"]) == ("cancelled", "cancelled")
     assert len(ended["result"]["lr"]) == len(ended["result"]["loss"]) < SLOW["num_iter"]
     assert ended["result"]["suggestion"] is None
-
-
-@pytest.mark.slow
-def test_one_that_is_stopped_goes_on_after_the_next_start(tmp_path: Path) -> None:
-    with serving(tmp_path, *SMALL) as (url, _), httpx.Client(base_url=url) as client:
-        stopped = client.post(URL, json=body(**SLOW)).json()
-        until_running(client, stopped)
-
-    with (
-        serving(tmp_path, *SMALL) as (url, _),
-        httpx.Client(base_url=url, timeout=60) as client,
-    ):
-        after_stop = client.get(f"{URL}/{stopped['id']}", headers=WAIT).json()
-        undisturbed = range_test(client, **SLOW)
-
-    assert (after_stop["status"], after_stop["attempt"]) == ("succeeded", 1)
-    assert after_stop["result"] == undisturbed["result"]
-    assert len(after_stop["result"]["lr"]) == SLOW["num_iter"]
