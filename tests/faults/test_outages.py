@@ -2,6 +2,7 @@
 
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 
 import httpx
@@ -53,7 +54,7 @@ def test_a_part_that_goes_away_and_comes_back_loses_nothing(
     part = installation.parts[name]
     client = Client(outside.url, hook="")
     expected = undisturbed(client, JOBS)
-    accepted = [client.post(job, f"{name}-{i}") for i, job in enumerate(JOBS)]
+    accepted = [client.post(job, str(uuid.uuid4())) for job in JOBS]
     eventually(lambda: client.show(accepted[1])["progress"]["step"] > 0, ENDED_SECONDS)
 
     # when the part goes away, for longer than the leases last
