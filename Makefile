@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test faults check format bench openapi clean
+.PHONY: help demo serve test faults check format bench openapi lock clean
 
 BIN := .venv/bin
 PEERS := tests/benchmarks/peers/requirements.txt
@@ -41,19 +41,28 @@ bench: .venv/.ready .venv-bench/.ready ## measure, print, write bench.json
 openapi: .venv/.ready ## write openapi.yaml anew from the code
 	$(BIN)/thalweg openapi > openapi.yaml
 
+lock: .venv/.ready ## write requirements.txt, constraints.txt with hashes, anew
+	echo '# The files that constraints.txt allows, but torch, by `make lock`.' > requirements.txt
+	grep -v '^torch==' constraints.txt | $(BIN)/uv pip compile --universal --no-deps \
+		--generate-hashes --no-annotate --no-header --quiet - >> requirements.txt
+
 clean: ## remove the virtual environments and every cache, never the data
 	rm -rf .venv .venv-bench .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	rm -rf .coverage* .schemathesis *.egg-info build dist
 	find service workers tests -name __pycache__ -prune -exec rm -rf {} +
 
-.venv/.ready: pyproject.toml constraints.txt
+.venv/.ready: pyproject.toml constraints.txt requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON to one" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "$(PYTHON) cannot make virtual environments;" \
 		"on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	@# By its exact version and first, so that nothing else chooses another one.
+	@# By its exact version and first, so that nothing else chooses another one: which of its files
+	@# suits is up to the machine.
 	$(BIN)/pip install --quiet "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@# Every other file is one that was tested, or none.
+	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement requirements.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/pip check
 	@touch $@
 
 .venv-bench/.ready: $(PEERS) constraints.txt | .venv/.ready
