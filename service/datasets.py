@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from service.context import Context
-from service.database import Connection
+from service.database import Connection, DatabaseError
 from service.database import datasets as queries
 from service.errors import Conflict, Gone, InvalidInput, NotFound, Place, QuotaExceeded
 from service.idempotency import Ticket, redeem
@@ -175,8 +175,10 @@ def add_all(
             used = {_insert(context, connection, one, put) for one in new}
             _refuse_too_many_bytes(context, connection, new, used)
             also(connection)
-    except BaseException:
-        _drop(context, put)
+    except BaseException as error:
+        # Whether a commit was made whose answer was lost, only the rows know: the sweeper looks.
+        if not isinstance(error, DatabaseError):
+            _drop(context, put)
         raise
     _drop(context, put - used)
 

@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import structlog
 
-from service.artifacts import forget_attempt
 from service.context import Context
 from service.database import Connection, life
 from service.database.batches import end_batches, overdue_batches
@@ -326,8 +325,6 @@ def sweep(context: Context, now: float) -> None:
         log.warning("leases_expired", fits=[row.id for row in taken])
         tell_status(context, {row.id: "queued" for row in taken})
         wake(context, [row.queue for row in taken])
-    for row in (*failed, *taken, *cancelled):
-        forget_attempt(context, row.id, row.fence)
     _wake_again(context, now)
 
 

@@ -29,6 +29,9 @@ BROKER_ERRORS = (redis.RedisError, kombu.exceptions.OperationalError)
 WORKER_ALIVE_SECONDS = 15
 _WORKER_KEY = "thalweg:worker:"
 
+# Of redis, but where an answer may take longer by design.
+_SILENT_SECONDS = 5
+
 
 def connect_redis(settings: Settings, *, max_connections: int = 256) -> redis.Redis:
     """A pool of connections to the redis in use; nothing is sent yet."""
@@ -36,6 +39,7 @@ def connect_redis(settings: Settings, *, max_connections: int = 256) -> redis.Re
         settings.redis_address,
         max_connections=max_connections,
         socket_connect_timeout=2,
+        socket_timeout=_SILENT_SECONDS,
         health_check_interval=30,
     )
 
@@ -94,6 +98,8 @@ class WakeUps:
 
     def errand(self, request: dict[str, Any]) -> None:
         """Wake a worker for what a request waits for."""
+        # A redis that is frozen shows here: what sends waits for it as long as it takes.
+        self._redis.ping()
         self._celery.send_task(RUN_ERRAND, kwargs=request, queue=ERRANDS)
 
     def deliver(self) -> None:

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
@@ -10,6 +11,7 @@ _CHUNK_BYTES = 64 * 1024
 # How soon a connection notices that the way has changed.
 _LOOK_SECONDS = 0.05
 _CUT_AFTER_BYTES = 1_000_000
+_SLOW_BYTES_PER_SECOND = 2_000_000
 _FAILURE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -23,6 +25,8 @@ class Way(Enum):
     SILENT = auto()
     # Every request is answered by 503.
     FAILING = auto()
+    # Nothing is lost, at two megabytes a second.
+    SLOW = auto()
     # An answer ends in its midst.
     CUT = auto()
 
@@ -81,6 +85,8 @@ class Proxy:
                 if self._goes(Way.FAILING):
                     source.sendall(_FAILURE)
                     break
+                if self._goes(Way.SLOW):
+                    time.sleep(len(chunk) / _SLOW_BYTES_PER_SECOND)
                 if not self._goes(Way.SILENT):
                     sink.sendall(chunk)
         # Its twin ends with it.

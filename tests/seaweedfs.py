@@ -16,6 +16,7 @@ from obstore.store import S3Store
 from tests.ports import free_ports
 
 BUCKET = "tests"
+READER = "reader"
 _KEYS = ("tests", "of-the-tests-alone")
 _START_SECONDS = 60
 _PARTS = ("master", "volume", "filer", "s3")
@@ -42,13 +43,19 @@ class SeaweedFS:
     def start(self) -> None:
         """Start it and wait until it takes objects."""
         key, secret = _KEYS
-        identity = {
-            "name": "tests",
-            "credentials": [{"accessKey": key, "secretKey": secret}],
-            "actions": ["Admin", "Read", "Write", "List"],
-        }
+        identities = [
+            {
+                "name": name,
+                "credentials": [{"accessKey": name, "secretKey": secret}],
+                "actions": actions,
+            }
+            for name, actions in (
+                (key, ["Admin", "Read", "Write", "List"]),
+                (READER, ["Read", "List"]),
+            )
+        ]
         config = self._directory / "s3.json"
-        config.write_text(json.dumps({"identities": [identity]}))
+        config.write_text(json.dumps({"identities": identities}))
         data = self._directory / "data"
         data.mkdir(exist_ok=True)
         options = {

@@ -18,6 +18,7 @@ from workers.draining import draining
 from workers.engine import Checkpoint
 from workers.fingerprint import machine
 from workers.heartbeat import Heartbeat
+from workers.outages import store_is_away
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +58,10 @@ class StoredCheckpoints:
         """Whether it is time for another one; never where nobody will go on from it."""
         parting = draining() and not self._has_parted
         if time.monotonic() < self._next and not parting:
+            return False
+        if draining() and store_is_away(self._context):
+            # Whoever is to stop has no time to wait for it.
+            self._has_parted, self._next = True, math.inf
             return False
         self._began = time.monotonic()
         claim, heartbeat = self._claim, self._heartbeat

@@ -160,19 +160,18 @@ def expire_datasets(connection: Connection, *, now: float, limit: int) -> list[s
     validating = select(fits.c.validation_dataset_id).where(
         unfinished, fits.c.validation_dataset_id.is_not(None)
     )
+    unneeded = (datasets.c.id.not_in(needed), datasets.c.id.not_in(validating))
     due = (
         select(datasets.c.id)
-        .where(
-            datasets.c.expires_at < now,
-            datasets.c.deleted_at.is_(None),
-            datasets.c.id.not_in(needed),
-            datasets.c.id.not_in(validating),
-        )
+        .where(datasets.c.expires_at < now, datasets.c.deleted_at.is_(None), *unneeded)
         .limit(limit)
+        .with_for_update(skip_locked=True)
     )
+    held = list(connection.execute(due).scalars())
+    # Asked again now that nobody can come to need them: what a fit held meanwhile, it needs.
     keys = connection.execute(
         update(datasets)
-        .where(datasets.c.id.in_(due), datasets.c.deleted_at.is_(None))
+        .where(datasets.c.id.in_(held), *unneeded)
         .values(deleted_at=now)
         .returning(datasets.c.storage_key)
     ).scalars()

@@ -24,16 +24,19 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-# Whatever is silent for so long is asked again, for as long as the retries have time.
-_SILENT_SECONDS = 10
-_RETRY_SECONDS = 15
+# A bucket that is silent for so long is away; what fails sooner is tried again within that time.
+_SILENT_SECONDS = 5
 _RETRIES = 3
 _CHECK_SECONDS = 2
-# An object of many GB may take long, as long as it comes.
-_WHOLE_SECONDS = 3600
+# What is sent is silence too, so that more than a little has the time that a slow line needs.
+_LITTLE_BYTES = 1024**2
+_SENT_SECONDS = 60
 # Each is in memory while it is sent.
-_PART_BYTES = 8 * 1024**2
-_PARTS_AT_ONCE = 4
+_PART_BYTES = 5 * 1024**2
+_PARTS_AT_ONCE = 2
+# An object of many GB may take long to come, as long as it comes.
+_WHOLE_SECONDS = 3600
+_CHECKED = "check"
 _LIST_SECONDS = 60.0
 
 
@@ -43,8 +46,9 @@ class S3Store:
     listing_seconds = _LIST_SECONDS
 
     def __init__(self, url: str, scratch: Path) -> None:
-        self._bucket = _bucket(url, _WHOLE_SECONDS, _SILENT_SECONDS, _RETRIES)
-        self._impatient = _bucket(url, _CHECK_SECONDS, _CHECK_SECONDS, 0)
+        self._bucket = _bucket(url, _SILENT_SECONDS, _RETRIES)
+        self._patient = _bucket(url, _SENT_SECONDS, _RETRIES)
+        self._impatient = _bucket(url, _CHECK_SECONDS, 0)
         self._scratch = Scratch(scratch)
 
     def put(self, key: str, content: bytes) -> None:
@@ -105,13 +109,16 @@ class S3Store:
             yield from keys
 
     def check(self) -> None:
-        """Raise Unavailable where the bucket cannot be listed."""
-        with _asking(""):
-            self._impatient.list_with_delimiter("check")
+        """Raise Unavailable where the bucket cannot be listed or written to, or takes long."""
+        with _asking(_CHECKED):
+            self._impatient.list_with_delimiter(_CHECKED)
+            self._impatient.put(_CHECKED, b"")
 
     def _put(self, key: str, content: bytes | Path) -> None:
+        n_bytes = len(content) if isinstance(content, bytes) else content.stat().st_size
+        bucket = self._bucket if n_bytes <= _LITTLE_BYTES else self._patient
         with _asking(key):
-            self._bucket.put(
+            bucket.put(
                 checked(key), content, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE
             )
 
@@ -133,17 +140,17 @@ class S3Store:
                 yield keys
 
 
-def _bucket(url: str, whole_seconds: float, silent_seconds: float, retries: int) -> Bucket:
+def _bucket(url: str, silent_seconds: float, retries: int) -> Bucket:
     client: ClientConfig = {
         # An endpoint of `https` is spoken to by TLS all the same.
         "allow_http": True,
-        "timeout": timedelta(seconds=whole_seconds),
-        "connect_timeout": timedelta(seconds=silent_seconds),
+        "timeout": timedelta(seconds=_WHOLE_SECONDS),
+        "connect_timeout": timedelta(seconds=min(silent_seconds, _SILENT_SECONDS)),
         "read_timeout": timedelta(seconds=silent_seconds),
     }
     retry: RetryConfig = {
         "max_retries": retries,
-        "retry_timeout": timedelta(seconds=_RETRY_SECONDS),
+        "retry_timeout": timedelta(seconds=_SILENT_SECONDS),
     }
     return Bucket.from_url(url, client_options=client, retry_config=retry)
 

@@ -16,7 +16,7 @@ from service.settings import Settings
 from service.storage import MissingObject, ObjectStore, open_store, s3
 from service.storage.local import LocalStore
 from tests.proxy import Way, proxy_to
-from tests.seaweedfs import BUCKET, SeaweedFS, endpoint
+from tests.seaweedfs import BUCKET, READER, SeaweedFS, endpoint
 
 LATER = 60.0
 
@@ -222,8 +222,7 @@ def test_a_bucket_that_fails_for_a_while_is_unavailable_for_a_while(
 ) -> None:
     with proxy_to(seaweedfs.address) as proxy:
         bucket.setenv("AWS_ENDPOINT_URL", endpoint(proxy.address))
-        bucket.setattr(s3, "_SILENT_SECONDS", 0.2)
-        bucket.setattr(s3, "_RETRY_SECONDS", 1)
+        bucket.setattr(s3, "_SILENT_SECONDS", 0.5)
         bucket.setattr(s3, "_CHECK_SECONDS", 1)
         store = opened(tmp_path, seaweedfs.new_url())
         store.put("a", b"kept")
@@ -240,6 +239,34 @@ def test_a_bucket_that_fails_for_a_while_is_unavailable_for_a_while(
         proxy.way = Way.THROUGH
 
         assert store.get("a") == b"kept"
+
+
+def test_a_bucket_that_takes_nothing_is_unavailable(
+    bucket: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # given a key that may read alone
+    bucket.setenv("AWS_ACCESS_KEY_ID", READER)
+    store = opened(tmp_path, f"s3://{BUCKET}/x")
+
+    assert store.names_below("a") == []
+    with pytest.raises(Unavailable):
+        store.check()
+
+
+def test_a_large_object_comes_through_a_slow_line(
+    bucket: pytest.MonkeyPatch, seaweedfs: SeaweedFS, tmp_path: Path
+) -> None:
+    # given a line on which an object takes longer than a bucket may be silent
+    with proxy_to(seaweedfs.address) as proxy:
+        bucket.setenv("AWS_ENDPOINT_URL", endpoint(proxy.address))
+        bucket.setattr(s3, "_SILENT_SECONDS", 1)
+        store = opened(tmp_path, seaweedfs.new_url())
+        content = os.urandom(4_000_000)
+
+        proxy.way = Way.SLOW
+        store.put("large", content)
+
+        assert store.get("large") == content
 
 
 def test_an_answer_that_ends_in_its_midst_is_no_object(
