@@ -89,8 +89,9 @@ def _inject(site: Site, outcome: Outcome, say: Callable[[str], None]) -> None:
 def _hold_back(client: Client, traffic: Traffic) -> None:
     """Wait for the oldest where too many are open."""
     still_open = [one for one in traffic.accepted if not one.shown]
-    for one in still_open[: max(0, len(still_open) - _MOST_OPEN)]:
-        one.shown = client.end(one, _ENDED_SECONDS)
+    with traffic.held():
+        for one in still_open[: max(0, len(still_open) - _MOST_OPEN)]:
+            one.shown = client.end(one, _ENDED_SECONDS)
 
 
 def _judge(
@@ -108,5 +109,6 @@ def _judge(
     wrong += verdict.undelivered(outcome.accepted, receiver)
     ends = {one.shown["id"]: client.show(one).get("finished_at") for one in outcome.accepted}
     wrong += verdict.ended_twice(outcome.accepted, ends)
+    wrong += verdict.doubled(service.settings, [*ALL, *(one.job for one in outcome.accepted)])
     wrong += verdict.left_behind(service.settings)
     wrong += verdict.stopped(service)

@@ -26,6 +26,7 @@ from tests.faults.running import Running
 # Longer than the lease of two seconds.
 FROZEN_SECONDS = (3.0, 6.0)
 _AWAY_SECONDS = (1.0, 8.0)
+_LONG_AWAY_SECONDS = (30.0, 31.0)
 _LOCKED_SECONDS = (1.0, 6.0)
 _FULL_SECONDS = (1.0, 4.0)
 _BALLAST_BYTES = 1 << 20
@@ -110,9 +111,9 @@ def flush_redis(site: Site) -> bool:
     return False
 
 
-def take_redis_away(site: Site) -> bool:
-    """Keep redis from coming back for some seconds: whatever is started is killed."""
-    until = time.monotonic() + site.draws.uniform(*_AWAY_SECONDS)
+def take_redis_away(seconds: tuple[float, float], site: Site) -> bool:
+    """Keep redis from coming back for so long: whatever is started is killed."""
+    until = time.monotonic() + site.draws.uniform(*seconds)
     while time.monotonic() < until:
         signal_all(site.service.pids("redis"), signal.SIGKILL)
         time.sleep(0.1)
@@ -241,7 +242,8 @@ FAULTS: Mapping[str, tuple[int, Callable[[Site], bool]]] = {
     "restart the API workers": (_SELDOM, restart_api_workers),
     "restart the service": (_SELDOM, restart),
     "FLUSHALL": (_SOMETIMES, flush_redis),
-    "redis away": (_SELDOM, take_redis_away),
+    "redis away": (_SELDOM, partial(take_redis_away, _AWAY_SECONDS)),
+    "redis away for half a minute": (_SELDOM, partial(take_redis_away, _LONG_AWAY_SECONDS)),
     "database locked": (_SOMETIMES, lock_database),
     "disk full": (_SOMETIMES, fill_disk),
     **{

@@ -19,7 +19,8 @@ pytestmark = [
 ENDED_SECONDS = 90.0
 # What tests of their own look at more closely is left out. Two workers sweep in every service.
 CLASSES = (
-    "kill gunicorn", "kill an API worker", "freeze redis", "FLUSHALL", "redis away",
+    "kill gunicorn", "kill an API worker", "freeze redis", "freeze the worker",
+    "freeze an API worker", "freeze the launcher", "FLUSHALL", "redis away for half a minute",
     "database locked", "disk full", "stray wake-ups", "kill the launcher",
 )  # fmt: skip
 

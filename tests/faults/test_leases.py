@@ -12,6 +12,7 @@ import pytest
 from tests.eventually import eventually
 from tests.faults import verdict
 from tests.faults.conftest import MAX_ATTEMPTS, Watched
+from tests.faults.faults import Site, truncate_checkpoint
 from tests.faults.jobs import ENDLESS, MEDIUM, Job
 from tests.faults.processes import is_alive, signal_all
 from tests.faults.running import LEASE_SECONDS, Running
@@ -81,6 +82,25 @@ def test_a_killed_child_is_missed_before_its_lease_is_over(
     assert taken_back < LEASE_SECONDS + 2
     # Its lease was ended: it did not run out.
     assert service.logged("workers_lost") > missed
+    assert verdict.differences(client.url, [accepted], watched.expected) == []
+
+
+def test_a_checkpoint_that_was_cut_off_is_left(
+    site: Site, service: Running, client: Client, watched: Watched
+) -> None:
+    # given a fit at work whose checkpoints are cut off
+    accepted, pid = begun(service, client, LOOP)
+    eventually(lambda: truncate_checkpoint(site), 30)
+    signal_all([pid], signal.SIGSTOP)
+    truncate_checkpoint(site)
+
+    # when its worker is lost
+    signal_all([pid], signal.SIGKILL)
+
+    # then it begins anew elsewhere
+    accepted.shown = client.end(accepted, 60)
+    assert accepted.shown["attempt"] == 2
+    assert service.logged("checkpoint_damaged") > 0
     assert verdict.differences(client.url, [accepted], watched.expected) == []
 
 

@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 JOBS = (SHORT[0], MEDIUM[0], BATCH)
-OUTAGES = ("PostgreSQL crashes", "bucket closed", "bucket silent")
+OUTAGES = ("PostgreSQL crashes", "bucket closed", "bucket failing", "bucket silent")
 ENDED_SECONDS = 90.0
 REFUSED_SECONDS = 60.0
 # Whatever a fit has made goes into the bucket.

@@ -4,7 +4,8 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +95,8 @@ class Traffic:
         self._random = random.Random(seed)  # noqa: S311
         self._seed = seed
         self._stopped = threading.Event()
+        self._may_send = threading.Event()
+        self._may_send.set()
         self._thread = threading.Thread(target=self._send, name="traffic", daemon=True)
         self.accepted: list[Accepted] = []
         self.crashed: BaseException | None = None
@@ -101,6 +104,13 @@ class Traffic:
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Send nothing within the block."""
+        self._may_send.clear()
+        yield
+        self._may_send.set()
 
     def stop(self) -> None:
         """Send no more; raises what went wrong."""
@@ -112,6 +122,7 @@ class Traffic:
     def _send(self) -> None:
         try:
             while not self._stopped.is_set():
+                self._may_send.wait()
                 self._send_one()
                 self._stopped.wait(self._random.uniform(0, _LONGEST_PAUSE_SECONDS))
         except BaseException as error:

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from service.context import Context, open_context
 from service.settings import Settings
+from tests.faults.jobs import Job
 from tests.faults.results import TERMINAL, result_of
 from tests.faults.running import Running
 from tests.faults.traffic import Accepted
@@ -79,6 +80,19 @@ def ended_twice(accepted: Iterable[Accepted], now: Mapping[str, str | None]) -> 
     """The jobs whose end has changed since it was first seen; `now` has the finishing times."""
     seen = ((one.shown["id"], one.shown.get("finished_at")) for one in accepted)
     return [f"{key} ended again at {now[key]}" for key, at in seen if at != now[key]]
+
+
+def doubled(settings: Settings, jobs: Iterable[Job]) -> list[str]:
+    """Whether there are more jobs, or less, than were asked for."""
+    asked = Counter("batches" if "/batches" in job.path else "fits" for job in jobs)
+    counts = {
+        "fits": "SELECT count(*) FROM fits WHERE batch_id IS NULL",
+        "batches": "SELECT count(*) FROM batches",
+    }
+    with closing(open_context(settings)) as context, context.database.read() as connection:
+        found = {name: connection.execute(text(sql)).scalar_one() for name, sql in counts.items()}
+    wrong = [name for name in counts if found[name] != asked[name]]
+    return [f"{found[name]} {name} were made of {asked[name]} asked for" for name in wrong]
 
 
 def left_behind(settings: Settings) -> list[str]:
