@@ -42,5 +42,9 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
+    # It has a handler of its own, which writes plain text.
+    gunicorn = logging.getLogger("gunicorn.error")
+    gunicorn.handlers.clear()
+    gunicorn.propagate = True
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -8,6 +8,7 @@ from typing import Any
 
 from service.queue import DELIVER, RUN_ERRAND, RUN_FITS
 from workers.app import app, child_context, child_courier
+from workers.draining import at_work
 
 
 @app.task(name=RUN_FITS)
@@ -15,7 +16,8 @@ def run_fits(queue: str) -> None:
     """See to the end what waits first in the queue."""
     from workers.runner import run_waiting  # noqa: PLC0415
 
-    run_waiting(child_context(), queue)
+    with at_work():
+        run_waiting(child_context(), queue)
 
 
 @app.task(name=RUN_ERRAND)

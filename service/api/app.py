@@ -50,7 +50,7 @@ _PARTS = (
     metrics,
     documentation,
 )
-_SANE_REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}")
+_SANE_REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 
 
 def create_app(settings: Settings | None = None) -> Flask:

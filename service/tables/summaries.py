@@ -99,8 +99,10 @@ class CategorySummary:
 
     def add(self, block: pa.Array) -> None:
         """Take the next block in; raises InvalidTable past MOST_CATEGORIES."""
-        self._hash.update(orjson.dumps(block.to_pylist()) + b"\n")
-        self._categories.update(block.unique().to_pylist())
+        texts = block.to_pylist()
+        self._hash.update(orjson.dumps(texts) + b"\n")
+        # Not by Arrow, whose hash has no secret: texts that collide would take seconds a block.
+        self._categories.update(texts)
         if len(self._categories) > MOST_CATEGORIES:
             detail = f"more than {MOST_CATEGORIES} different texts are no categories"
             refuse([Place("too_many_categories", detail, column=self._name)])

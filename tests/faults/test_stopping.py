@@ -14,7 +14,7 @@ from tests.faults import verdict
 from tests.faults.conftest import Watched
 from tests.faults.faults import FAULTS, Site
 from tests.faults.jobs import ENDLESS, MEDIUM, SHORT
-from tests.faults.processes import signal_all
+from tests.faults.processes import is_alive, signal_all
 from tests.faults.running import Running
 from tests.faults.test_leases import begun
 from tests.faults.traffic import Client
@@ -63,6 +63,22 @@ def test_a_rolling_restart_loses_no_request(
             f"{client.url}/v1/fits/{fit_id}", headers={"Prefer": "wait=30"}, timeout=40
         )
         assert ended.json()["status"] == "succeeded"
+
+
+def test_a_process_that_is_terminated_alone_gives_its_fit_back_without_an_attempt(
+    service: Running, client: Client, watched: Watched
+) -> None:
+    # given a fit at work, and the process that computes it
+    accepted, pid = begun(service, client, MEDIUM[0])
+
+    # when that process is asked to end, as by whoever stops all processes of a machine
+    signal_all([pid], signal.SIGTERM)
+
+    # then another one goes on, and the first one is gone
+    accepted.shown = client.end(accepted, 60)
+    assert accepted.shown["attempt"] == 1
+    assert verdict.differences(client.url, [accepted], watched.expected) == []
+    eventually(lambda: not is_alive(pid), 10)
 
 
 def test_a_worker_that_is_stopped_gives_its_fit_back_without_an_attempt(
