@@ -266,6 +266,12 @@ def requeue(context: Context, claim: Claim) -> bool:
     return done
 
 
+def holds_any(context: Context, workers: Sequence[str]) -> bool:
+    """Whether one of the workers has a fit that has not ended."""
+    with context.database.read() as connection:
+        return life.holds_any(connection, workers)
+
+
 def note_lost(context: Context, workers: Sequence[str], *, out_of_memory: bool) -> None:
     """Let the next sweep take back what these workers hold, for they are known to be dead.
 

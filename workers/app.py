@@ -5,12 +5,14 @@ torch. Its children, fresh interpreters, load the engine and its kernels before 
 """
 
 import os
+import signal
 import socket
 from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from celery import signals
+from celery.worker import state
 
 from service.context import Context, open_context
 from service.metrics import serve_metrics
@@ -20,6 +22,7 @@ from service.settings import Settings
 from service.telemetry import configure_logging
 from workers import draining
 from workers.keeper import Keeper
+from workers.stalls import Stalls
 
 settings = Settings()
 app = make_celery(settings)
@@ -35,7 +38,14 @@ def _set_up_logging(**_: Any) -> None:
 def _serve(sender: Any, **_: Any) -> None:
     """In the main process: keep house until the worker stops."""
     context = open_context(settings)
-    keeper = Keeper(context, worker_name(os.getpid()), children=lambda: _children(sender))
+    stalls = Stalls(
+        context,
+        queues=[*app.amqp.queues.consume_from],
+        taken=lambda: int(state.all_total_count[0]),
+        stop=lambda: os.kill(os.getpid(), signal.SIGTERM),
+    )
+    worker = worker_name(os.getpid())
+    keeper = Keeper(context, worker, children=lambda: _children(sender), stalls=stalls)
     keeper.start()
     stop_metrics = serve_metrics(settings.worker_metrics_port)
 

@@ -16,6 +16,7 @@ from service.queue import BROKER_ERRORS, keep_announced, retire_worker
 from service.retention import forget_expired
 from service.webhooks import send_due
 from workers.memory_kills import count_memory_kills
+from workers.stalls import Stalls
 
 log = structlog.get_logger(__name__)
 
@@ -28,11 +29,12 @@ class Keeper:
     """
 
     def __init__(
-        self, context: Context, worker: str, children: Callable[[], Iterable[str]]
+        self, context: Context, worker: str, children: Callable[[], Iterable[str]], stalls: Stalls
     ) -> None:
         self._context = context
         self._worker = worker
         self._children = children
+        self._stalls = stalls
         self._known: set[str] = set()
         # As counted in the round before the last one, and in the last one: the kernel counts a kill
         # a little before the child is found to be gone.
@@ -43,7 +45,9 @@ class Keeper:
         every_seconds = context.settings.sweep_seconds
         self._threads = [
             self._thread(
-                "keeper", every_seconds, [self._announce, self._bury_children, self._sweep_rows]
+                "keeper",
+                every_seconds,
+                [self._announce, self._bury_children, self._sweep_rows, self._look_for_stalls],
             ),
             # Apart, for an object store that is away takes its time to fail.
             self._thread(
@@ -109,6 +113,9 @@ class Keeper:
         sweep(self._context, now)
         forget_old(self._context, now)
         send_due(self._context, now)
+
+    def _look_for_stalls(self) -> None:
+        self._stalls.look([*self._children()])
 
     def _forget_ended(self) -> None:
         forget_expired(self._context, time.time())

@@ -300,6 +300,12 @@ def cancel_expired(
     ).fetchall()
 
 
+def holds_any(connection: Connection, workers: Sequence[str]) -> bool:
+    """Whether one of the workers has a fit."""
+    held = (or_(fits.c.status == "running", _CANCELLING), fits.c.worker.in_(workers))
+    return connection.execute(select(fits.c.id).where(*held).limit(1)).first() is not None
+
+
 def let_expire(
     connection: Connection, workers: Sequence[str], error: Mapping[str, Any] | None
 ) -> int:

@@ -12,7 +12,9 @@ from tests.installations import ON_EACH
 from tests.service.claiming import FIT_QUEUES
 from tests.service.conftest import OWNER
 from tests.service.test_lifecycle import ALONE, submit
+from workers import stalls
 from workers.keeper import Keeper
+from workers.stalls import Stalls
 
 pytestmark = ON_EACH
 
@@ -34,10 +36,24 @@ def quick(context: Context) -> Context:
     return Context(settings, context.database, context.storage, context.queue, context.events)
 
 
+class Consumer:
+    """How many messages a worker has taken, and whether it was stopped."""
+
+    def __init__(self) -> None:
+        self.n_taken = 0
+        self.n_stops = 0
+
+    def stop(self) -> None:
+        self.n_stops += 1
+
+    def stalls(self, context: Context) -> Stalls:
+        return Stalls(context, FIT_QUEUES, taken=lambda: self.n_taken, stop=self.stop)
+
+
 @pytest.fixture
 def pool(quick: Context) -> Iterator[Pool]:
     children = Pool()
-    keeper = Keeper(quick, "host-0", children)
+    keeper = Keeper(quick, "host-0", children, Consumer().stalls(quick))
     keeper.start()
     yield children
     keeper.stop()
@@ -62,3 +78,37 @@ def test_what_a_child_held_that_is_gone_is_taken_back_at_once(
         time.sleep(0.02)
     assert fits.get_fit(quick, held, OWNER)["attempt"] == 2
     assert fits.get_fit(quick, others, OWNER)["status"] == "running"
+
+
+def test_a_worker_that_takes_nothing_of_what_waits_is_stopped(
+    context: Context, table: DatasetRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stalls, "_STALLED_SECONDS", 0.0)
+    consumer = Consumer()
+    watch = consumer.stalls(context)
+
+    # Nothing waits, then something is taken, then nothing more.
+    watch.look(["host-1"])
+    submit(context, table, **ALONE)
+    consumer.n_taken = 1
+    watch.look(["host-1"])
+    assert consumer.n_stops == 0
+    watch.look(["host-1"])
+    assert consumer.n_stops == 1
+
+
+def test_a_worker_whose_child_has_a_fit_may_take_its_time(
+    context: Context, table: DatasetRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stalls, "_STALLED_SECONDS", 0.0)
+    consumer = Consumer()
+    watch = consumer.stalls(context)
+    submit(context, table, **ALONE)
+    assert any(lifecycle.claim_waiting(context, queue, "host-1") for queue in FIT_QUEUES)
+    submit(context, table, **ALONE)
+
+    watch.look(["host-1"])
+    watch.look(["host-1"])
+    assert consumer.n_stops == 0
+    watch.look(["host-2"])
+    assert consumer.n_stops == 1
