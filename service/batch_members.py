@@ -246,6 +246,7 @@ class _Preparation:
         if key not in self._shapes:
             resolve(request, dataset, self.context.settings, validation=validation, origin=origin)
             one = Prepared(request, self.owner, dict(spec), dataset, None, validation, origin)
+            one.refuse_too_large(self.context.settings)
             self._shapes[key] = _Checked(one.queue, one.estimate["seconds"])
             self.metrics |= _metrics_of(spec)
         return self._shapes[key]

@@ -117,9 +117,23 @@ def estimate(
     sizes = _sizes(request, spec, dataset, n_held_out)
     return {
         "n_parameters": sizes.n_parameters,
-        "memory_bytes": _memory_bytes(sizes, spec),
+        "memory_bytes": sum(_memory_bytes(sizes, request).values()),
         "seconds": min(_seconds(sizes, request), request.limits.max_seconds),
     }
+
+
+def most_memory_of(
+    request: FitRequest,
+    spec: Mapping[str, Any],
+    dataset: Mapping[str, Any],
+    n_held_out: int | None,
+) -> str:
+    """What most of the estimate's `memory_bytes` is of: dataset, model, batch_size or record.
+
+    Arguments are those of `estimate`.
+    """
+    parts = _memory_bytes(_sizes(request, spec, dataset, n_held_out), request)
+    return max(parts, key=lambda name: parts[name])
 
 
 def is_compiled(request: FitRequest, spec: Mapping[str, Any], dataset: Mapping[str, Any]) -> bool:
@@ -162,20 +176,24 @@ def _n_products(shapes: Shapes) -> int:
     return sum(math.prod(shape) for shape in shapes.values() if len(shape) > 1)
 
 
-def _memory_bytes(sizes: _Sizes, spec: Mapping[str, Any]) -> int:
-    """The data, in the fit's dtype beside what was read, and all that is kept in that dtype."""
-    dtype_bytes = _DTYPE_BYTES[spec["dtype"]]
+def _memory_bytes(sizes: _Sizes, request: FitRequest) -> dict[str, int]:
+    """The data, in the fit's dtype beside what was read, and all that is kept in that dtype.
+
+    By the member of the request that each part follows from.
+    """
+    dtype_bytes = _DTYPE_BYTES[request.dtype]
     rows = (sizes.n_rows + sizes.n_held_out) * sizes.row_numbers * (dtype_bytes + _NUMBER_BYTES)
-    if sizes.is_streamed:
-        rows = _WINDOW_BYTES
-    record, optimizer = spec["record"], spec["optimizer"]
-    n_kept = math.ceil(sizes.n_steps / record["every"])
+    record, optimizer = request.record, request.optimizer
+    n_kept = math.ceil(sizes.n_steps / record.every)
     history = _HISTORY_COLUMNS * n_kept + _EPOCH_COLUMNS * sizes.n_epochs
-    of_parameters = 2 + STATE_NUMBERS[optimizer["kind"]](optimizer)
-    of_parameters += (record["weights"] + record["gradients"]) * n_kept
-    units = 2 * sizes.batch_rows * sizes.n_units
-    in_dtype = of_parameters * sizes.n_parameters + units
-    return int(rows + in_dtype * dtype_bytes + history * _NUMBER_BYTES)
+    of_parameters = 2 + STATE_NUMBERS[optimizer.kind](optimizer.model_dump())
+    trajectory = (record.weights + record.gradients) * n_kept * sizes.n_parameters
+    return {
+        "dataset": _WINDOW_BYTES if sizes.is_streamed else rows,
+        "model": of_parameters * sizes.n_parameters * dtype_bytes,
+        "batch_size": 2 * sizes.batch_rows * sizes.n_units * dtype_bytes,
+        "record": trajectory * dtype_bytes + history * _NUMBER_BYTES,
+    }
 
 
 def _seconds(sizes: _Sizes, request: FitRequest) -> float:

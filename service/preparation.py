@@ -8,7 +8,8 @@ from typing import Any
 
 from service.context import Context
 from service.datasets import NewDataset, find_named_row, read_inline
-from service.estimates import estimate
+from service.errors import InvalidInput, Place
+from service.estimates import estimate, most_memory_of
 from service.kinds import FIT, LR_RANGE_TEST, Kind
 from service.lr_range import refuse_unusable, resolve_range_test, short_fit
 from service.origin import Origin
@@ -17,11 +18,20 @@ from service.resolution import resolve
 from service.schemas.fits import FitRequest, ValidationDataset
 from service.schemas.inits import FitInit
 from service.schemas.lr_range import LrRangeRequest
+from service.settings import Settings
 from service.starts import find_origin
 from service.webhooks import refuse_undeliverable
 
 _MOST_SMALL_SECONDS = 0.25
 PRIORITIES = {"low": -1, "normal": 0, "high": 1}
+
+# Where to mend what takes the most memory, and how.
+_MENDS = {
+    "dataset": ("/dataset", "fit fewer rows or features"),
+    "model": ("/model", "choose a smaller model"),
+    "batch_size": ("/batch_size", "give a smaller batch_size or a smaller model"),
+    "record": ("/record/every", "raise record.every, or leave record.weights and gradients out"),
+}
 
 
 @dataclass(frozen=True)
@@ -55,12 +65,31 @@ class Prepared:
     @cached_property
     def estimate(self) -> dict[str, Any]:
         """What it would take: see `service.estimates`."""
+        return estimate(*self._estimated)
+
+    def refuse_too_large(self, settings: Settings) -> None:
+        """Raise InvalidInput where it would take more memory than a fit may."""
+        most_bytes = settings.max_fit_bytes
+        if most_bytes is None or self.estimate["memory_bytes"] <= most_bytes:
+            return
+        where, mend = _MENDS[most_memory_of(*self._estimated)]
+        if where == "/record/every" and self.kind is LR_RANGE_TEST:
+            where, mend = "/num_iter", "lower num_iter"
+        detail = (
+            f"the {self.kind.noun} would take about {self.estimate['memory_bytes']} bytes of "
+            f"memory, past the limit of {most_bytes} (THALWEG_MAX_FIT_BYTES); {mend}"
+        )
+        raise InvalidInput(detail, places=[Place("too_much_memory", detail, where)])
+
+    @property
+    def _estimated(self) -> tuple[FitRequest, Mapping[str, Any], Mapping[str, Any], int | None]:
+        """What the estimates take."""
         request = self.request
         if isinstance(request, LrRangeRequest):
             # Its steps are the plain loop's.
             request = short_fit(request).model_copy(update={"strategy": "reference"})
         n_held_out = None if self.validation is None else self.validation["n_rows"]
-        return estimate(request, self.spec, self.dataset, n_held_out)
+        return request, self.spec, self.dataset, n_held_out
 
 
 @contextmanager
@@ -87,7 +116,9 @@ def prepared(
             new = read_inline(context, request.dataset, owner, scratch, above=("dataset",))
             dataset = new.row
         spec = _spec(context, request, dataset, validation, origin)
-        yield Prepared(request, owner, spec, dataset, new, validation, origin)
+        ready = Prepared(request, owner, spec, dataset, new, validation, origin)
+        ready.refuse_too_large(context.settings)
+        yield ready
 
 
 def _spec(

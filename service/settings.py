@@ -85,6 +85,12 @@ class Settings(BaseSettings):
     max_steps: int = Field(
         default=10_000_000, ge=1, description="Most updates of one fit; past it 422."
     )
+    max_fit_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most memory of one fit: past it by the estimate 422, past it between its "
+        "steps the fit fails as `out_of_memory`; unset: no bound.",
+    )
     max_queued_fits: int = Field(
         default=100_000,
         ge=1,

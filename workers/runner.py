@@ -21,6 +21,7 @@ from workers.fit_run import FitRun
 from workers.heartbeat import Heartbeat
 from workers.inputs import OpenedData
 from workers.lr_range_run import LrRangeRun
+from workers.memory_bound import MemoryBound, TooMuchMemory, explain_lack, lacks_memory
 from workers.metrics import RegressionMetrics
 from workers.outages import store_is_away, store_is_still_away
 from workers.peak_memory import forget_peak
@@ -131,6 +132,10 @@ def _run(
     except Exception as error:
         # The outermost edge: the fit must end, and the operator must see why.
         log.exception("fit_crashed")
+        if lacks_memory(error):
+            # Another attempt would need as much.
+            past = context.settings.max_fit_bytes if isinstance(error, TooMuchMemory) else None
+            return End(claim, "failed", "error", None, explain_lack(past))
         if isinstance(error, _FOR_NOW) and _put_off(context, claim, heartbeat):
             return None
         return _failure(claim, "internal_error", "server", "the service failed; its log says why")
@@ -155,10 +160,11 @@ def _give_back(context: Context, claim: Claim, heartbeat: Heartbeat) -> None:
 
 
 def _compute(context: Context, claim: Claim, heartbeat: Heartbeat, data: OpenedData) -> End | None:
+    bound = MemoryBound(context.settings.max_fit_bytes)
     began = time.perf_counter()
     loaded = data.of(claim)
     data_seconds = time.perf_counter() - began
-    run = RUNS[claim.kind].of(context, claim, loaded, Watch(heartbeat, claim))
+    run = RUNS[claim.kind].of(context, claim, loaded, Watch(heartbeat, claim, bound))
     if heartbeat.lost(claim):
         log.warning("claim_lost")
         return None

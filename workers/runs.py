@@ -11,6 +11,7 @@ from workers.draining import draining
 from workers.engine import EpochLosses, Progress
 from workers.heartbeat import Heartbeat
 from workers.measuring import finite
+from workers.memory_bound import MemoryBound
 from workers.recording import Arrays, progress_of
 from workers.telling import Pace
 
@@ -30,15 +31,17 @@ class Ending:
 class Watch:
     """The engine's view of the world: whether to stop, and where progress is shown."""
 
-    def __init__(self, heartbeat: Heartbeat, claim: Claim) -> None:
+    def __init__(self, heartbeat: Heartbeat, claim: Claim, bound: MemoryBound) -> None:
         self.heartbeat = heartbeat
         self._claim = claim
+        self._bound = bound
         self._began = time.monotonic()
         self._pace = Pace()
         self._told_epoch = -1
 
     def should_stop(self) -> bool:
-        """Whether the job is to end here, or to go on elsewhere."""
+        """Whether the job is to end here, or to go on elsewhere; raises TooMuchMemory."""
+        self._bound.look()
         heartbeat, claim = self.heartbeat, self._claim
         return heartbeat.lost(claim) or heartbeat.cancelled(claim) or draining()
 
