@@ -1,5 +1,6 @@
 """What was found beside what was expected: numpy's `isclose` rule, and the first departure."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -93,16 +94,16 @@ def _compare(
     if actual.shape != expected.shape:
         return _said(
             check, _FAILED, f"the shape is {_shown(actual)}, not {_shown(expected)}",
-            first_step=_where_one_ends(part, actual, expected),
+            first_step=_where_they_part(check, part, actual, expected),
         )  # fmt: skip
-    if "U" in (actual.dtype.kind, expected.dtype.kind) or actual.dtype.kind == "O":
+    if _is_text(actual) or _is_text(expected):
         actual, expected = actual.astype(str), expected.astype(str)
         close = actual == expected
         differences = np.where(close, 0.0, np.nan)
     else:
         actual, expected = actual.astype(np.float64), expected.astype(np.float64)
+        close = _close(check, actual, expected)
         with np.errstate(all="ignore"):
-            close = np.isclose(actual, expected, check["rtol"], check["atol"])
             differences = np.abs(actual - expected)
     index = _largest(differences)
     where = [*([name] if name else []), *index]
@@ -111,7 +112,7 @@ def _compare(
     )
     if close.all():
         return said(_PASSED, "every entry is within the tolerance")
-    first = int(np.flatnonzero(~close.reshape(len(close), -1).all(axis=1))[0]) if index else 0
+    first = _first_apart(close) if index else 0
     first_step = None if part.steps is None else int(part.steps[first])
     reason = _departure(check, actual, expected, close, index)
     return said(_FAILED, reason, first_step=first_step)
@@ -182,12 +183,38 @@ def _coefficient(coefficients: Mapping[str, Any], name: str) -> Any:
     )
 
 
-def _where_one_ends(part: _Part, actual: NDArray[Any], expected: NDArray[Any]) -> int | None:
-    """The first step that the fit has and was not expected; None where it ends too soon."""
-    longer = part.steps is not None and expected.ndim == actual.ndim and actual.ndim > 0
-    if not longer or len(actual) <= len(expected) or part.steps is None:
+def _where_they_part(
+    check: Mapping[str, Any], part: _Part, actual: NDArray[Any], expected: NDArray[Any]
+) -> int | None:
+    """The first step of two histories, one of them longer, at which they differ.
+
+    None where these are none, or the fit ends too soon without having differed.
+    """
+    histories = part.steps is not None and expected.ndim == actual.ndim > 0
+    if not histories or actual.shape[1:] != expected.shape[1:] or _is_text(expected):
         return None
-    return int(part.steps[len(expected)])
+    n = min(len(actual), len(expected))
+    shared = (side[:n].astype(np.float64) for side in (actual, expected))
+    first = _first_apart(_close(check, *shared))
+    return int(part.steps[first]) if part.steps is not None and first < len(actual) else None
+
+
+def _is_text(array: NDArray[Any]) -> bool:
+    return array.dtype.kind in "UO"
+
+
+def _close(
+    check: Mapping[str, Any], actual: NDArray[np.float64], expected: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    with np.errstate(all="ignore"):
+        return np.asarray(np.isclose(actual, expected, check["rtol"], check["atol"]))
+
+
+def _first_apart(close: NDArray[np.bool_]) -> int:
+    """The first row that is not close; behind the last one where all are."""
+    n_rows, *rest = close.shape
+    apart = np.flatnonzero(~close.reshape(n_rows, math.prod(rest)).all(axis=1))
+    return int(apart[0]) if apart.size else n_rows
 
 
 def _largest(differences: NDArray[np.float64]) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import orjson
 from service.context import Context
 from service.database import Connection
 from service.database import deliveries as queries
-from service.database.keys import webhook_secret_of
+from service.database.keys import webhook_secrets_of
 from service.errors import InvalidInput, Place
 from service.ids import new_id, rfc3339
 from service.schemas.webhooks import Webhook
@@ -44,24 +44,23 @@ class Ended:
         return webhook["url"] if webhook and self.message in webhook["events"] else None
 
 
-def webhook_secret(context: Context, owner: str) -> str | None:
-    """What the owner's messages are signed with, `whsec_…`; None where nothing is configured.
+def webhook_secrets(context: Context, owner: str) -> list[str]:
+    """What the owner's messages are signed with, `whsec_…`; none where nothing is configured.
 
-    That of their newest key, else the service's own.
+    Those of all their keys that hold, so that a receiver that knows one of them goes on while
+    another one is made; without a key the service's own.
     """
     with context.database.read() as connection:
-        own = webhook_secret_of(connection, owner)
-    if own is not None:
-        return own
+        own = webhook_secrets_of(connection, owner)
     secret = context.settings.webhook_secret
-    return None if secret is None else secret.get_secret_value()
+    return own if own or secret is None else [secret.get_secret_value()]
 
 
 def refuse_undeliverable(context: Context, webhook: Webhook | None, owner: str) -> None:
     """Raise InvalidInput for what could never be delivered, with the pointer."""
     if webhook is None:
         return
-    if webhook_secret(context, owner) is None:
+    if not webhook_secrets(context, owner):
         detail = "no secret is configured to sign messages with (THALWEG_WEBHOOK_SECRET)"
         raise _refusal("webhook_secret_missing", detail, "/webhook")
     with context.database.read() as connection:

@@ -11,7 +11,7 @@ import structlog
 
 from service.context import Context
 from service.database import deliveries as queries
-from service.webhooks import webhook_secret
+from service.webhooks import webhook_secrets
 from workers.draining import draining
 from workers.webhooks import Message, Reply, send
 
@@ -54,16 +54,16 @@ def _deliver_one(context: Context, row: Any, now: float) -> None:
 def _deliver(context: Context, row: Any, now: float) -> None:
     with context.database.read() as connection:
         off = queries.is_off(connection, row.owner, row.url)
-    secret = webhook_secret(context, row.owner)
+    secrets = webhook_secrets(context, row.owner)
     if off:
         _note(context, row, "switched_off", now, "the address has answered 410 Gone")
     elif row.n_tries > 1 and now > row.created_at + _TRIED_FOR_SECONDS:
         # How its tries went was never noted.
         _note(context, row, "given_up", now, "the time is up")
-    elif secret is None:
+    elif not secrets:
         _retry(context, row, now, Reply(None, "no secret is configured"))
     else:
-        message = Message(row.id, row.url, row.body, secret)
+        message = Message(row.id, row.url, row.body, secrets)
         allow_private = context.settings.webhook_allow_private
         _settle(context, row, now, send(message, now=now, allow_private=allow_private))
 

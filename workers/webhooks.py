@@ -1,6 +1,7 @@
 """One message to a client's own server, signed as Standard Webhooks has it."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -19,12 +20,12 @@ _WHOLE_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Message:
-    """What is sent, and where to: `body` is JSON, `secret` is `whsec_…`."""
+    """What is sent, and where to: `body` is JSON, `secrets` are `whsec_…`."""
 
     id: str
     url: str
     body: str
-    secret: str = field(repr=False)
+    secrets: Sequence[str] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,15 @@ def _headers(message: Message, now: float) -> list[tuple[bytes | str, bytes | st
         ("User-Agent", f"Thalweg/{version('thalweg')}"),
         ("webhook-id", message.id),
         ("webhook-timestamp", str(int(now))),
-        ("webhook-signature", Webhook(message.secret).sign(message.id, moment, message.body)),
+        ("webhook-signature", _signature(message, moment)),
     ]
+
+
+def _signature(message: Message, moment: datetime) -> str:
+    """One of each secret: a receiver takes the message by any that it knows."""
+    return " ".join(
+        Webhook(secret).sign(message.id, moment, message.body) for secret in message.secrets
+    )
 
 
 @cache

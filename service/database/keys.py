@@ -49,12 +49,11 @@ def limits_of_owners(
     return [(row.owner, row.limits) for row in connection.execute(found)]
 
 
-def webhook_secret_of(connection: Connection, owner: str) -> str | None:
-    """The secret of the owner's newest key that holds; None where there is none."""
-    secret: str | None = connection.execute(
+def webhook_secrets_of(connection: Connection, owner: str) -> list[str]:
+    """The secret of each of the owner's keys that holds, the newest key's first."""
+    found = (
         select(keys.c.webhook_secret)
         .where(keys.c.owner == owner, keys.c.revoked_at.is_(None))
         .order_by(keys.c.id.desc())
-        .limit(1)
-    ).scalar()
-    return secret
+    )
+    return list(connection.execute(found).scalars())

@@ -76,7 +76,9 @@ def test_a_trajectory_names_the_array_and_the_step() -> None:
     ("target", "expected", "reason", "first_step"),
     [
         ("loss_history.loss", [4.0, 2.0], "the shape is 4, not 2", 10),
-        ("loss_history.loss", [4.0] * 5, "the shape is 4, not 5", None),
+        ("loss_history.loss", [4.0] * 5, "the shape is 4, not 5", 5),
+        ("loss_history.loss", [9.0, 2.0], "the shape is 4, not 2", 0),
+        ("loss_history.loss", [4.0, 2.0, 1.0, 0.5, 0.25], "the shape is 4, not 5", None),
         ("weights.weight", [1.5, -2.0], "the shape is 1×2, not 2", None),
         ("final_loss", [0.5], "the shape is a single number, not 1", None),
         ("trajectory", {"weight": [[[0, 1]], [[2, 3]]]}, "'bias', 'weight', not 'weight'", None),

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import os
 import subprocess
 import sys
@@ -106,11 +107,13 @@ def answers_of(service_url: str) -> dict[str, Any]:
         (lambda right: right, [6, 2, 2]),
         (lambda right: right | {"w1": right["w1"] + 0.01}, [6, 2, 0]),
         (lambda right: right | {"losses": right["losses"][:-1]}, [0, 2, 2]),
-        (lambda right: right | {"w0": None}, None),
+        (lambda right: right | {"w0": None}, "/checks/1/expected"),
+        (lambda right: right | {"losses": [math.nan]}, "JSON"),
+        (lambda right: {"losses": right["losses"], "w0": right["w0"]}, "/checks/2/expected"),
     ],
 )
 def test_the_autograder_grades(
-    service_url: str, tmp_path: Path, mistake: Callable[[Any], Any], scores: list[int] | None
+    service_url: str, tmp_path: Path, mistake: Callable[[Any], Any], scores: list[int] | str
 ) -> None:
     # given a student's answer
     (tmp_path / "autograder.py").write_text(readme.code("An autograder", "python"))
@@ -120,9 +123,9 @@ def test_the_autograder_grades(
     run(command, service_url, tmp_path)
 
     results = json.loads((tmp_path / "results.json").read_text())
-    if scores is None:
+    if isinstance(scores, str):
         assert results["score"] == 0
-        assert "/checks/1/expected" in results["output"]
+        assert scores in results["output"]
         return
     assert [test["score"] for test in results["tests"]] == scores
     assert results["score"] == sum(scores)

@@ -102,7 +102,7 @@ def test_a_fit_that_diverged_is_checked_with_what_it_has(
 
     assert (ended["status"], ended["stop_reason"]) == ("failed", "diverged")
     assert [check["status"] for check in ended["checks"]] == ["failed", "failed"]
-    assert ended["checks"][1]["first_step"] == 2
+    assert ended["checks"][1]["first_step"] == 1
 
 
 @pytest.mark.parametrize(

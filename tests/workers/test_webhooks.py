@@ -19,7 +19,9 @@ from service import datasets, lifecycle, submission
 from service.context import Context, open_context
 from service.database.schema import deliveries
 from service.errors import InvalidInput
+from service.keys import create_key, revoke_key
 from service.lifecycle import End
+from service.limits import Limits
 from service.queue import WEBHOOKS
 from service.schemas.datasets import DatasetRequest
 from service.schemas.lr_range import LrRangeRequest
@@ -102,6 +104,25 @@ def ended(context: Context, table: DatasetRequest, url: str, **webhook: Any) -> 
     assert claim is not None
     assert finish(context, claim)
     return str(fit["id"])
+
+
+def test_an_owners_messages_are_signed_with_the_secret_of_each_of_their_keys(
+    context: Context, table: DatasetRequest, receiver: Receiver
+) -> None:
+    # given an owner with two keys, and one that holds no more
+    old, new, revoked = (create_key(context.database, OWNER, ["write"], Limits()) for _ in range(3))
+    revoke_key(context.database, revoked["id"])
+
+    ended(context, table, receiver.url)
+    assert deliver_due(context) == 1
+
+    # then a receiver that knows one of those that hold takes the message
+    (headers, body), = receiver.got  # fmt: skip
+    for key in (old, new):
+        assert Webhook(key["webhook_secret"]).verify(body, headers)
+    for secret in (revoked["webhook_secret"], SECRET):
+        with pytest.raises(WebhookVerificationError):
+            Webhook(secret).verify(body, headers)
 
 
 def test_an_end_is_told_by_a_signed_message(
