@@ -14,7 +14,7 @@ from service.api.openapi import Content, Operation
 from service.api.requests import context, preferred
 from service.api.responses import json_response, resource
 from service.api.streams import MEDIA_TYPE, event_stream, last_event_id
-from service.api.waiting import draining, preferred_wait_seconds
+from service.api.waiting import draining, place_to_wait, preferred_wait_seconds
 from service.context import Context
 from service.events import Event
 from service.following import END_ID
@@ -74,7 +74,11 @@ class Awaited:
         seconds = preferred_wait_seconds()
         if seconds is None:
             return {}
-        wait_until_ended(context(), found_id, seconds, draining, self.has_ended)
+        with place_to_wait() as has_place:
+            if not has_place:
+                # As RFC 7240 has it: who is answered at once looks again.
+                return {}
+            wait_until_ended(context(), found_id, seconds, draining, self.has_ended)
         return {"Preference-Applied": f"wait={seconds}"}
 
 

@@ -15,16 +15,16 @@ from typing import Any
 from service import keys, listener
 from service.api import connections, memory
 from service.api.streams import MOST_STREAMS
-from service.api.waiting import begin_drain
+from service.api.waiting import MOST_WAITS, begin_drain
 from service.processes import die_with
 from service.settings import METRICS_DIRECTORY, Settings
 
 bind = "127.0.0.1:8000"
 workers = 2
-# Waits and event streams hold a thread each, and do next to nothing on it. However many streams are
-# open, as many threads are left for everything else; a thread is made when it is first needed.
+# Waits and event streams hold a thread each, and do next to nothing on it. However many of them
+# there are, as many threads are left for everything else; one is made when it is first needed.
 worker_class = "gthread"
-threads = 32 + MOST_STREAMS
+threads = 32 + MOST_STREAMS + MOST_WAITS
 
 # A worker is alive while its main thread runs; this is no limit on a request. Only a body that
 # is parsed in one call can keep the interpreter from that thread for long.

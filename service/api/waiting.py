@@ -2,12 +2,17 @@
 
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from flask import request
 
 MOST_SECONDS = 60
+# Each holds a thread: see `service.api.server`.
+MOST_WAITS = 128
 _WAIT = re.compile(r"""(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)""", re.IGNORECASE)
 _draining = threading.Event()
+_free = threading.BoundedSemaphore(MOST_WAITS)
 
 
 def begin_drain() -> None:
@@ -18,6 +23,17 @@ def begin_drain() -> None:
 def draining() -> bool:
     """Whether this process is being stopped."""
     return _draining.is_set()
+
+
+@contextmanager
+def place_to_wait() -> Iterator[bool]:
+    """Whether this process has a place for one more who waits; held until the block's end."""
+    has_place = _free.acquire(blocking=False)
+    try:
+        yield has_place
+    finally:
+        if has_place:
+            _free.release()
 
 
 def preferred_wait_seconds() -> int | None:

@@ -2,12 +2,13 @@
 
 import inspect
 import signal
+import threading
 import types
 
 import pytest
 from gunicorn.app.wsgiapp import WSGIApplication
 
-from service.api import server
+from service.api import server, waiting
 from service.launcher import api_command
 
 
@@ -31,7 +32,7 @@ def test_the_command_line_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     app = settings_of(api_command("--bind", "127.0.0.1:1", "--graceful-timeout", "8"), monkeypatch)
     assert app.cfg.address == [("127.0.0.1", 1)]
     assert app.cfg.graceful_timeout == 8
-    assert (app.cfg.workers, app.cfg.threads, app.cfg.worker_class_str) == (2, 160, "gthread")
+    assert (app.cfg.workers, app.cfg.threads, app.cfg.worker_class_str) == (2, 288, "gthread")
     assert app.app_uri == "service.api:create_app()"
 
 
@@ -42,7 +43,9 @@ def test_nothing_is_left_behind_and_nobody_is_trusted(monkeypatch: pytest.Monkey
     assert cfg.forwarded_allow_ips == []
 
 
-def test_sigterm_still_reaches_gunicorn() -> None:
+def test_sigterm_still_reaches_gunicorn(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The process that runs the tests goes on.
+    monkeypatch.setattr(waiting, "_draining", threading.Event())
     assert list(inspect.signature(server.post_worker_init).parameters) == ["worker"]
     reached: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _frame: reached.append(number))

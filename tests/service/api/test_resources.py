@@ -297,6 +297,25 @@ def test_a_wait_that_is_too_short_answers_202(http: FlaskClient, prefer: str) ->
     assert answer.headers["Retry-After"]
 
 
+def test_who_finds_no_place_to_wait_is_answered_at_once(
+    http: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "_free", threading.BoundedSemaphore(1))
+    wait = {"Prefer": "wait=1"}
+
+    with waiting.place_to_wait() as has_place:
+        assert has_place
+        body = {"dataset": {"columns": COLUMNS}, "target": "y", "steps": 3}
+        at_once = http.post("/v1/fits", json=body, headers=wait)
+        shown = http.get(f"/v1/fits/{at_once.get_json()['id']}", headers=wait)
+    waited = http.get(f"/v1/fits/{at_once.get_json()['id']}", headers=wait)
+
+    assert at_once.status_code == 202
+    for answer in (at_once, shown):
+        assert "Preference-Applied" not in answer.headers
+    assert waited.headers["Preference-Applied"] == "wait=1"
+
+
 @pytest.mark.parametrize("prefer", ["wait", "wait=soon", "wait=-1", "wait=1.5", "await=9", "", ";"])
 def test_a_preference_that_makes_no_sense_is_ignored(http: FlaskClient, prefer: str) -> None:
     body = {"dataset": {"columns": COLUMNS}, "target": "y", "steps": 3}
