@@ -272,18 +272,17 @@ def test_no_process_of_ours_has_hashes_that_can_be_foretold() -> None:
 
 
 FORGED = '{"event": "forged"}'
-HOSTILE_TEXTS = [
-    f"a\n{FORGED}\n",
-    f"a\r{FORGED}\r",
-    f"a\r\n{FORGED}\r\n",
-    f"a\x85{FORGED}\u2028{FORGED}\u2029",
-    '", "event": "forged", "x": "',
-    '"}\n{"event": "forged", "x": "',
-    "\x1b[2K\x1b[1A\x1b]0;forged\x07",
-    "\x00\x08\x7f\x9b31m",
-    "\ud800 alone",
-    "%s %(event)s {event}",
-]
+HOSTILE_TEXTS = {
+    "line feeds": f"a\n{FORGED}\n",
+    "carriage returns": f"a\r{FORGED}\r",
+    "both": f"a\r\n{FORGED}\r\n",
+    "separators of Unicode": f"a\x85{FORGED}\u2028{FORGED}\u2029",
+    "a member of JSON": '", "event": "forged", "x": "',
+    "an object of JSON": '"}\n{"event": "forged", "x": "',
+    "sequences of a terminal": "\x1b[2K\x1b[1A\x1b]0;forged\x07",
+    "control characters": "\x00\x08\x7f\x9b31m",
+    "places to fill": "%s %(event)s {event}",
+}
 
 
 @pytest.fixture
@@ -321,7 +320,7 @@ LOGGED: dict[str, Callable[[str], object]] = {
 }
 
 
-@pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=ascii)
+@pytest.mark.parametrize("text", HOSTILE_TEXTS.values(), ids=HOSTILE_TEXTS)
 @pytest.mark.parametrize("way", LOGGED)
 def test_a_hostile_text_stays_within_its_line(written: io.StringIO, way: str, text: str) -> None:
     LOGGED[way](text)
@@ -342,16 +341,16 @@ def _texts_of(value: Any) -> str:
 
 
 def test_what_is_bound_to_a_request_stays_within_its_line(written: io.StringIO) -> None:
-    for text in HOSTILE_TEXTS:
+    for text in HOSTILE_TEXTS.values():
         with structlog.contextvars.bound_contextvars(request_id=text, traceparent=text):
             structlog.get_logger("ours").info("told")
 
     assert [(one["event"], one["request_id"]) for one in events_in(written)] == [
-        ("told", text) for text in HOSTILE_TEXTS
+        ("told", text) for text in HOSTILE_TEXTS.values()
     ]
 
 
-@pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=ascii)
+@pytest.mark.parametrize("text", HOSTILE_TEXTS.values(), ids=HOSTILE_TEXTS)
 def test_what_gunicorn_says_of_a_request_stays_within_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
