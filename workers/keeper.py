@@ -115,7 +115,9 @@ class Keeper:
         send_due(self._context, now)
 
     def _look_for_stalls(self) -> None:
-        self._stalls.look([*self._children()])
+        # Until a child can compute, what waits for one is no stall.
+        if self._announced:
+            self._stalls.look([*self._children()])
 
     def _forget_ended(self) -> None:
         forget_expired(self._context, time.time())

@@ -66,9 +66,8 @@ class LrRangeRun:
 
     def _last_progress(self) -> dict[str, Any]:
         result, num_iter = self.result, self.claim.spec["num_iter"]
-        done = result.stop_reason not in ("interrupted", "time_limit")
         return {
-            "fraction": 1.0 if done else self.n_steps / num_iter,
+            "fraction": self.n_steps / num_iter if result.is_cut else 1.0,
             "step": self.n_steps,
             "total_steps": num_iter,
             "epoch": result.epoch,
@@ -95,7 +94,6 @@ def _specification(context: Context, claim: Claim) -> Specification:
 
 
 def _curve(result: LrRangeResult) -> dict[str, Any]:
-    whole = result.stop_reason not in ("interrupted", "time_limit")
     suggestion = {"steepest": result.steepest, "valley": result.valley}
     return {
         "lr": result.lr.tolist(),
@@ -103,5 +101,5 @@ def _curve(result: LrRangeResult) -> dict[str, Any]:
         "raw_loss": result.raw_loss.tolist(),
         "suggestion": None if result.reason else suggestion,
         "reason": result.reason,
-        "stop_reason": result.stop_reason if whole else None,
+        "stop_reason": None if result.is_cut else result.stop_reason,
     }

@@ -32,8 +32,9 @@ class Stalls:
         self._queues = queues
         self._taken = taken
         self._stop = stop
-        self._n_taken = 0
-        self._since = time.monotonic()
+        # Nothing is known before the first look.
+        self._n_taken = -1
+        self._since = 0.0
 
     def look(self, children: Sequence[str]) -> None:
         """Look now; `children` are the names under which the worker's children hold leases."""

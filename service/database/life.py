@@ -300,21 +300,23 @@ def cancel_expired(
     ).fetchall()
 
 
+def _held_by(workers: Sequence[str]) -> Select[str]:
+    """The ids of the fits that these workers have."""
+    return select(fits.c.id).where(
+        or_(fits.c.status == "running", _CANCELLING), fits.c.worker.in_(workers)
+    )
+
+
 def holds_any(connection: Connection, workers: Sequence[str]) -> bool:
     """Whether one of the workers has a fit."""
-    held = (or_(fits.c.status == "running", _CANCELLING), fits.c.worker.in_(workers))
-    return connection.execute(select(fits.c.id).where(*held).limit(1)).first() is not None
+    return connection.execute(_held_by(workers).limit(1)).first() is not None
 
 
 def let_expire(
     connection: Connection, workers: Sequence[str], error: Mapping[str, Any] | None
 ) -> int:
     """End the leases that these workers hold; how many. `error` is why, where that is known."""
-    theirs = select(fits.c.id).where(
-        or_(fits.c.status == "running", _CANCELLING),
-        fits.c.worker.in_(workers),
-        fits.c.lease_expires_at > 0,
-    )
+    theirs = _held_by(workers).where(fits.c.lease_expires_at > 0)
     ids = list(connection.execute(theirs.order_by(fits.c.id).with_for_update()).scalars())
     over = {"lease_expires_at": 0, "error": null() if error is None else dict(error)}
     return connection.execute(update(fits).where(fits.c.id.in_(ids)).values(over)).rowcount

@@ -80,11 +80,16 @@ def test_what_a_child_held_that_is_gone_is_taken_back_at_once(
     assert fits.get_fit(quick, others, OWNER)["status"] == "running"
 
 
-def test_a_worker_that_takes_nothing_of_what_waits_is_stopped(
-    context: Context, table: DatasetRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def consumer(monkeypatch: pytest.MonkeyPatch) -> Consumer:
+    """One that has no time to lose."""
     monkeypatch.setattr(stalls, "_STALLED_SECONDS", 0.0)
-    consumer = Consumer()
+    return Consumer()
+
+
+def test_a_worker_that_takes_nothing_of_what_waits_is_stopped(
+    context: Context, table: DatasetRequest, consumer: Consumer
+) -> None:
     watch = consumer.stalls(context)
 
     # Nothing waits, then something is taken, then nothing more.
@@ -98,10 +103,8 @@ def test_a_worker_that_takes_nothing_of_what_waits_is_stopped(
 
 
 def test_a_worker_whose_child_has_a_fit_may_take_its_time(
-    context: Context, table: DatasetRequest, monkeypatch: pytest.MonkeyPatch
+    context: Context, table: DatasetRequest, consumer: Consumer
 ) -> None:
-    monkeypatch.setattr(stalls, "_STALLED_SECONDS", 0.0)
-    consumer = Consumer()
     watch = consumer.stalls(context)
     submit(context, table, **ALONE)
     assert any(lifecycle.claim_waiting(context, queue, "host-1") for queue in FIT_QUEUES)

@@ -7,7 +7,7 @@ torch-lr-finder 0.2.2 runs it.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from torch.optim import lr_scheduler
 
 from workers.engine.batches import cut_batches
 from workers.engine.checkpoint import Checkpoints
-from workers.engine.course import Course
+from workers.engine.course import Course, Cut
 from workers.engine.data import Data, RowSource
 from workers.engine.descent import Descent
 from workers.engine.dtypes import largest
@@ -100,6 +100,11 @@ class LrRangeResult:
     strategy: str
     n_threads: int
     compute_seconds: float
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the test did not come to an end of its own."""
+        return _is_cut(self.stop_reason)
 
 
 def lr_range_test(
@@ -223,10 +228,14 @@ def _run(descent: Descent, curve: Curve, course: Course, reporter: Reporter) -> 
     return "completed"
 
 
+def _is_cut(stop_reason: StopReason) -> bool:
+    return stop_reason in get_args(Cut)
+
+
 def _silence(curve: Curve, rule: LrRange, stop_reason: StopReason) -> str | None:
     """Why the curve suggests nothing; None where it does."""
     n_points, needed = len(curve.lr), fewest_points(rule.num_iter)
-    if stop_reason in ("interrupted", "time_limit"):
+    if _is_cut(stop_reason):
         return f"the test was interrupted after {n_points} of {rule.num_iter} iterations"
     if n_points >= needed:
         return None
