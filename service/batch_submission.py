@@ -3,13 +3,13 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import orjson
 
 from service.batch_members import Member, Members, Parse, prepared_members
 from service.batches import batch_body
+from service.chunks import chunks
 from service.context import Context
 from service.database import Connection
 from service.database import batches as queries
@@ -87,7 +87,7 @@ def _queue(
             refuse_full(context, connection, row["owner"], len(ids))
             _hold(connection, members)
             queries.insert_batch(connection, row)
-            for rows in _in_chunks(_fit_rows(row, ids, members.fits, traceparent)):
+            for rows in chunks(_fit_rows(row, ids, members.fits, traceparent), _ROWS_AT_ONCE):
                 fit_queries.insert_fits(connection, rows)
             if artifacts:
                 fit_queries.insert_artifacts(connection, artifacts)
@@ -158,8 +158,3 @@ def _fit_rows(
             "tags": member.tags,
             "metadata": member.metadata,
         }
-
-
-def _in_chunks(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    while chunk := [*islice(rows, _ROWS_AT_ONCE)]:
-        yield chunk

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from numpy.typing import NDArray
 
+from service.chunks import chunks
 from service.context import Context
 from service.database.fits import unended_fits
 from service.named_arrays import Arrays, pack, unpack
@@ -19,6 +20,8 @@ from service.storage import MissingObject
 log = structlog.get_logger(__name__)
 
 CHECKPOINTS = "checkpoints"
+
+_AT_ONCE = 500
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -54,11 +57,9 @@ def newest_checkpoint(context: Context, fit_id: str, fence: int) -> Arrays | Non
 
 def forget_checkpoints(context: Context) -> None:
     """Drop those of fits that have ended; safe to run many times at once."""
-    kept = context.storage.names_below(CHECKPOINTS)
-    if not kept:
-        return
-    with context.database.read() as connection:
-        unended = unended_fits(connection, kept)
-    for fit_id in kept:
-        if fit_id not in unended:
-            context.storage.delete_below(f"{CHECKPOINTS}/{fit_id}")
+    for kept in chunks(context.storage.names_below(CHECKPOINTS), _AT_ONCE):
+        with context.database.read() as connection:
+            unended = unended_fits(connection, kept)
+        for fit_id in kept:
+            if fit_id not in unended:
+                context.storage.delete_below(f"{CHECKPOINTS}/{fit_id}")

@@ -10,11 +10,12 @@ errand's outcome. Its tale is what a long job tells while it runs.
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import orjson
 import redis
+
+from service.chunks import chunks
 
 # An event's id and its fields, as redis gives them.
 _Entry = tuple[bytes, dict[bytes, bytes]]
@@ -51,6 +52,19 @@ end
 """
 _AT_ONCE = 500
 
+# A worker that lost its claim may not know yet. Whoever claimed later has the larger fence.
+_TELL = """
+local fence = tonumber(ARGV[3])
+if fence > 0 then
+  if fence < tonumber(redis.call('GET', KEYS[2]) or '0') then return end
+  redis.call('SET', KEYS[2], fence, 'EX', ARGV[2])
+end
+for i = 4, #ARGV, 2 do
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'type', ARGV[i], 'data', ARGV[i + 1])
+end
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+"""
+
 
 class Events:
     """Streams of events by id of what they speak of; safe to share between threads."""
@@ -58,6 +72,7 @@ class Events:
     def __init__(self, client: redis.Redis) -> None:
         self.client = client
         self._publish = client.register_script(_PUBLISH)
+        self._tell = client.register_script(_TELL)
 
     def publish(self, subject: str, kind: str, data: Mapping[str, Any]) -> None:
         """Call whoever waits for the subject."""
@@ -65,20 +80,21 @@ class Events:
 
     def publish_all(self, calls: Iterable[tuple[str, str, Mapping[str, Any]]]) -> None:
         """Make each call (subject, kind, data), many in one round trip."""
-        rest = iter(calls)
-        while some := [*islice(rest, _AT_ONCE)]:
+        for some in chunks(calls, _AT_ONCE):
             told: list[Any] = [_MOST_CALLS, _CALLS_KEPT_SECONDS]
             for _, kind, data in some:
                 told += (kind, orjson.dumps(data))
             self._publish(keys=[_calls(subject) for subject, _, _ in some], args=told)
 
-    def tell(self, subject: str, told: Sequence[Told]) -> None:
-        """Add events (kind, data) to the subject's tale, in one round trip."""
-        pipe = self.client.pipeline(transaction=False)
+    def tell(self, subject: str, told: Sequence[Told], *, fence: int = 0) -> None:
+        """Add events (kind, data) to the subject's tale, in one round trip.
+
+        With a claim's fence nothing is added once a later claim has told something.
+        """
+        args: list[Any] = [_MOST_TOLD, _TALE_KEPT_SECONDS, fence]
         for kind, data in told:
-            _add(pipe, _tale(subject), kind, data, most=_MOST_TOLD)
-        pipe.expire(_tale(subject), _TALE_KEPT_SECONDS)
-        pipe.execute()
+            args += (kind, orjson.dumps(data))
+        self._tell(keys=[_tale(subject), _fence(subject)], args=args)
 
     def hear(self, subject: str, *, after: int, seconds: float) -> list[Event]:
         """The subject's tale after the event of that id: what there is, or the next of it.
@@ -136,11 +152,6 @@ class Events:
         self.client.close()
 
 
-def _add(pipe: Any, key: str, kind: str, data: Mapping[str, Any], *, most: int) -> None:
-    fields = {"type": kind, "data": orjson.dumps(data)}
-    pipe.xadd(key, fields, maxlen=most, approximate=True)
-
-
 def _event(entry: _Entry) -> Event:
     at, fields = entry
     milliseconds, _, count = at.decode().partition("-")
@@ -154,3 +165,7 @@ def _calls(subject: str) -> str:
 
 def _tale(subject: str) -> str:
     return f"thalweg:tales:{subject}"
+
+
+def _fence(subject: str) -> str:
+    return f"thalweg:fences:{subject}"

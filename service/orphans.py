@@ -5,10 +5,11 @@ fit: whatever an ended fit's rows do not name then, nobody will ever name.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from itertools import groupby
 
 import structlog
 
+from service.chunks import chunks
 from service.context import Context
 from service.database import datasets as dataset_queries
 from service.database import fits as fit_queries
@@ -24,18 +25,13 @@ def forget_orphans(context: Context, now: float) -> int:
     """Forget those that are older than `orphan_seconds`; how many. Safe to run many at once."""
     before = now - context.settings.orphan_seconds
     n = 0
-    for keys in _some(context.storage.keys_below("datasets", before)):
+    for keys in chunks(context.storage.keys_below("datasets", before), _AT_ONCE):
         n += _forget(context, _tables(context, keys))
-    for keys in _some(context.storage.keys_below("fits", before)):
+    for keys in chunks(context.storage.keys_below("fits", before), _AT_ONCE):
         n += _forget(context, _artifacts(context, keys))
     if n:
         log.info("orphans_forgotten", n=n)
     return n
-
-
-def _some(keys: Iterator[str]) -> Iterator[list[str]]:
-    while some := [*islice(keys, _AT_ONCE)]:
-        yield some
 
 
 def _tables(context: Context, keys: Sequence[str]) -> list[str]:

@@ -60,7 +60,7 @@ class Heartbeat:
     def tell(self, claim: Claim, told: Sequence[Told]) -> None:
         """Tell whoever listens, while the claim is not lost."""
         if claim.fit_id not in self._lost:
-            self._teller.tell(claim.fit_id, told)
+            self._teller.tell(claim, told)
 
     def hush(self, claim: Claim) -> None:
         """Tell nothing more of this one: its end is about to be written."""

@@ -9,6 +9,7 @@ import structlog
 
 from service.context import Context
 from service.events import Told
+from service.lifecycle import Claim
 
 log = structlog.get_logger(__name__)
 
@@ -41,19 +42,19 @@ class Teller:
 
     def __init__(self, context: Context) -> None:
         self._events = context.events
-        self._waiting: queue.SimpleQueue[tuple[str, Sequence[Told]] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[Claim, Sequence[Told]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._telling = threading.Lock()
         self._hushed: set[str] = set()
 
-    def tell(self, fit_id: str, told: Sequence[Told]) -> None:
+    def tell(self, claim: Claim, told: Sequence[Told]) -> None:
         """Tell it soon; where redis is far behind, never."""
         if self._waiting.qsize() >= _MOST_WAITING:
             return
         if self._thread is None:
             self._thread = threading.Thread(target=self._tell, name="teller", daemon=True)
             self._thread.start()
-        self._waiting.put((fit_id, told))
+        self._waiting.put((claim, told))
 
     def hush(self, fit_id: str) -> None:
         """Tell nothing more of the job: its end must come last."""
@@ -71,10 +72,10 @@ class Teller:
             with self._telling:
                 self._tell_one(*told)
 
-    def _tell_one(self, fit_id: str, told: Sequence[Told]) -> None:
-        if fit_id in self._hushed:
+    def _tell_one(self, claim: Claim, told: Sequence[Told]) -> None:
+        if claim.fit_id in self._hushed:
             return
         try:
-            self._events.tell(fit_id, told)
+            self._events.tell(claim.fit_id, told, fence=claim.fence)
         except redis.RedisError as error:
-            log.warning("event_failed", error=str(error), fit_id=fit_id)
+            log.warning("event_failed", error=str(error), fit_id=claim.fit_id)

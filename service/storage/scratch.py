@@ -68,5 +68,7 @@ def _lock(directory: Path) -> int | None:
 def _remove_unless_locked(directory: Path) -> None:
     descriptor = _lock(directory)
     if descriptor is not None:
-        shutil.rmtree(directory)
-        os.close(descriptor)
+        try:
+            shutil.rmtree(directory)
+        finally:
+            os.close(descriptor)

@@ -29,6 +29,9 @@ _AWAY_SECONDS = (1.0, 8.0)
 _LONG_AWAY_SECONDS = (30.0, 31.0)
 _LOCKED_SECONDS = (1.0, 6.0)
 _FULL_SECONDS = (1.0, 4.0)
+# Receivers of webhooks are told to take no message that is older than five minutes.
+_JUMP_SECONDS = 60.0
+_JUMPED_SECONDS = (0.5, 5.0)
 _BALLAST_BYTES = 1 << 20
 
 
@@ -164,6 +167,14 @@ def truncate_checkpoint(site: Site) -> bool:
     return True
 
 
+def turn_clock(site: Site) -> bool:
+    """Have the clock jump by a minute at most, and later jump back."""
+    site.service.turn_clock(site.draws.uniform(-_JUMP_SECONDS, _JUMP_SECONDS))
+    time.sleep(site.draws.uniform(*_JUMPED_SECONDS))
+    site.service.turn_clock(0.0)
+    return True
+
+
 def take_away(name: str, site: Site) -> bool:
     """Have a part of the installation go away for some seconds."""
     if name not in site.parts:
@@ -244,6 +255,7 @@ FAULTS: Mapping[str, tuple[int, Callable[[Site], bool]]] = {
     "FLUSHALL": (_SOMETIMES, flush_redis),
     "redis away": (_SELDOM, partial(take_redis_away, _AWAY_SECONDS)),
     "redis away for half a minute": (_SELDOM, partial(take_redis_away, _LONG_AWAY_SECONDS)),
+    "clock jumps": (_SOMETIMES, turn_clock),
     "database locked": (_SOMETIMES, lock_database),
     "disk full": (_SOMETIMES, fill_disk),
     **{

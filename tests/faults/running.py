@@ -1,6 +1,7 @@
 """A service on a port of its own that can be killed, and started again on its data."""
 
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -20,6 +21,8 @@ STOP_SECONDS = 45.0
 # A crashed service is started anew by whatever watches it; the port may be held a moment longer.
 _STARTS = 4
 
+_CLOCK = Path(__file__).parent / "clock"
+
 LEASE_SECONDS = 2
 SHORT_LEASES = {"THALWEG_LEASE_SECONDS": str(LEASE_SECONDS), "THALWEG_SWEEP_SECONDS": "0.5"}
 
@@ -31,7 +34,19 @@ class Running:
         self.data_dir = data_dir
         self.n_serving = 0
         self.log = data_dir.parent / f"{data_dir.name}.log"
-        self.environment = os.environ | environment | {"THALWEG_DATA_DIR": str(data_dir)}
+        self._clock = data_dir.parent / f"{data_dir.name}.clock"
+        self.turn_clock(0.0)
+        self.environment = (
+            os.environ
+            | environment
+            | {
+                "THALWEG_DATA_DIR": str(data_dir),
+                "TURNED_CLOCK": str(self._clock),
+                "PYTHONPATH": os.pathsep.join(
+                    [str(_CLOCK), *filter(None, [os.environ.get("PYTHONPATH")])]
+                ),
+            }
+        )
         (self._port,) = free_ports(1)
         self._n_workers = n_workers
         self.url = f"http://127.0.0.1:{self._port}"
@@ -45,6 +60,12 @@ class Running:
             database_url=self.environment.get("THALWEG_DATABASE_URL"),
             storage_url=self.environment.get("THALWEG_STORAGE_URL"),
         )
+
+    def turn_clock(self, seconds: float) -> None:
+        """Have the clocks of its processes be wrong by so much, until the next call."""
+        # In place: they have the file mapped.
+        with self._clock.open("r+b" if self._clock.exists() else "wb") as file:
+            file.write(struct.pack("d", seconds))
 
     def start(self) -> None:
         """Start it and wait until it serves; again, a few times, where it ends at once."""

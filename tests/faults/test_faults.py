@@ -21,7 +21,7 @@ ENDED_SECONDS = 90.0
 CLASSES = (
     "kill gunicorn", "kill an API worker", "freeze redis", "freeze the worker",
     "freeze an API worker", "freeze the launcher", "FLUSHALL", "redis away for half a minute",
-    "database locked", "disk full", "stray wake-ups", "kill the launcher",
+    "clock jumps", "database locked", "disk full", "stray wake-ups", "kill the launcher",
 )  # fmt: skip
 
 

@@ -111,7 +111,10 @@ def stopped(service: Running) -> list[str]:
     """What is wrong with how the service ends."""
     code, left = service.stop()
     found = [f"the launcher ended with {code}"] if code != 0 else []
-    return found + [f"process {pid} is left: {command}" for pid, command in left.items()]
+    found += [f"process {pid} is left: {command}" for pid, command in left.items()]
+    if (scratch := service.data_dir / "tmp").exists():
+        found += [f"{path} is left" for path in scratch.rglob("*")]
+    return found
 
 
 def _told(receiver: Receiver) -> dict[str, set[str]]:

@@ -2,6 +2,8 @@
 
 import threading
 
+import orjson
+
 from service.context import Context
 
 
@@ -22,3 +24,21 @@ def test_calls_are_forgotten_after_a_minute(context: Context) -> None:
     context.events.publish("fit", "end", {"status": "succeeded"})
 
     assert [context.events.client.ttl(key) for key in context.events.client.keys("*fit")] == [60]
+
+
+def test_nothing_is_told_for_a_claim_that_another_one_has_followed(context: Context) -> None:
+    # given two attempts at one fit, the first of which does not know that it is lost
+    for fence, step in ((1, 10), (2, 20), (1, 30), (2, 40)):
+        context.events.tell("fit", [("progress", {"step": step})], fence=fence)
+
+    # then whoever hears its tale hears nothing of the first one after the second one spoke
+    heard = context.events.hear("fit", after=0, seconds=0)
+    assert [orjson.loads(event.data)["step"] for event in heard] == [10, 20, 40]
+
+
+def test_what_is_told_is_forgotten_after_a_day(context: Context) -> None:
+    context.events.tell("fit", [("progress", {"step": 1})], fence=1)
+
+    keys = context.events.client.keys("*fit")
+    assert len(keys) == 2
+    assert {context.events.client.ttl(key) for key in keys} == {86_400}

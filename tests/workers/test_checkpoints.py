@@ -172,6 +172,18 @@ def test_a_checkpoint_is_dropped_once_its_fit_has_ended(
     assert kept(context, fit) == []
 
 
+def test_checkpoints_of_any_number_of_fits_are_dropped(
+    context: Context, table: DatasetRequest
+) -> None:
+    waiting = given_back(context, table)
+    for i in range(1_200):
+        context.storage.put(f"{CHECKPOINTS}/fit_{i}/1", b"content")
+
+    forget_checkpoints(context)
+
+    assert context.storage.names_below(CHECKPOINTS) == [waiting["id"]]
+
+
 def test_a_fit_that_is_cancelled_leaves_none(context: Context, table: DatasetRequest) -> None:
     fit = submit(context, table, **SPEC)
     when_written(context, fit, lambda: lifecycle.cancel(context, fit["id"], OWNER))
