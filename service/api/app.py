@@ -13,6 +13,7 @@ from service.api import (
     artifacts,
     batches,
     checks,
+    compression,
     connections,
     datasets,
     documentation,
@@ -70,6 +71,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.before_request(_refuse_parameters)
     app.after_request(_end)
     app.after_request(connections.announce_close)
+    # The last one is called first: what is counted and logged includes it.
+    compression.install(app)
     problems.install(app)
     for part in _PARTS:
         app.register_blueprint(part.blueprint)
