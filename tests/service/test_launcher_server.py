@@ -2,6 +2,8 @@
 
 import inspect
 import signal
+import subprocess
+import sys
 import threading
 import types
 
@@ -56,3 +58,15 @@ def test_sigterm_still_reaches_gunicorn(monkeypatch: pytest.MonkeyPatch) -> None
     finally:
         signal.signal(signal.SIGTERM, before)
     assert reached == [signal.SIGTERM]
+
+
+def test_prometheus_is_loaded_by_processes_that_know_where_to_count() -> None:
+    # Gunicorn's main process says where when it starts, with its settings and the worker loaded.
+    script = (
+        "import sys, service.api.server, service.api.worker\n"
+        "assert 'prometheus_client' not in sys.modules\n"
+        "from service.api import create_app\n"
+        "assert 'prometheus_client' in sys.modules\n"
+    )
+
+    subprocess.run([sys.executable, "-c", script], check=True)
