@@ -76,6 +76,9 @@ def _of_ours(error: ThalwegError) -> Response:
         answer.headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after_seconds is not None:
         answer.headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, errors.QuotaExceeded):
+        # Told beside the rate that applies: see `service.api.access`.
+        g.exhausted = error.quota
     return answer
 
 
