@@ -10,7 +10,7 @@ from typing import Any
 from service.context import Context
 from service.database import Connection, DatabaseError
 from service.database import datasets as queries
-from service.errors import Conflict, Gone, InvalidInput, NotFound, Place, QuotaExceeded
+from service.errors import Conflict, Gone, InvalidInput, NotFound, Place, Quota, QuotaExceeded
 from service.idempotency import Ticket, redeem
 from service.ids import new_id, rfc3339
 from service.limits import hold_bounded
@@ -141,9 +141,11 @@ def _refuse_too_many_bytes(
         return
     stored = queries.stored_bytes(connection, new[0].row["owner"])
     if stored > most:
+        before = stored - n_new
         raise QuotaExceeded(
-            f"{stored - n_new} bytes of yours are stored, and {n_new} more are past the limit of "
-            f"{most}; delete what is no longer needed"
+            f"{before} bytes of yours are stored, and {n_new} more are past the limit of {most}; "
+            "delete what is no longer needed",
+            Quota("stored-bytes", most, max(0, most - before), "content-bytes"),
         )
 
 

@@ -45,6 +45,19 @@ class Place:
     column: str | None = None
 
 
+@dataclass(frozen=True)
+class Quota:
+    """How much of something an owner may have, and what of that is left; `name` as headers say it.
+
+    `unit` is one of those of draft-ietf-httpapi-ratelimit-headers; None counts what is asked for.
+    """
+
+    name: str
+    amount: int
+    remaining: int
+    unit: str | None = None
+
+
 class ThalwegError(Exception):
     """Anything that the service refuses or fails at; `code` is stable, `detail` says what to do.
 
@@ -142,6 +155,10 @@ class QuotaExceeded(RateLimited):
     code = "quota_exceeded"
     title = "Quota exceeded"
     retry_after_seconds = 5
+
+    def __init__(self, detail: str, quota: Quota) -> None:
+        super().__init__(detail)
+        self.quota = quota
 
 
 class NotFound(ThalwegError):

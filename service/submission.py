@@ -10,7 +10,7 @@ from service.database import datasets as dataset_queries
 from service.database import fits as queries
 from service.datasets import add
 from service.digests import spec_digest
-from service.errors import Gone, InvalidInput, Place, QueueFull, QuotaExceeded
+from service.errors import Gone, InvalidInput, Place, QueueFull, Quota, QuotaExceeded
 from service.idempotency import Ticket, redeem
 from service.ids import new_id
 from service.limits import hold_bounded
@@ -131,7 +131,8 @@ def refuse_full(context: Context, connection: Connection, owner: str, n_new: int
         return
     queued = queries.count_queued(connection, owner)
     if queued + n_new > most:
-        raise QuotaExceeded(f"{queued} fits of yours wait already, and {most} is the limit")
+        quota = Quota("queued-fits", most, max(0, most - queued))
+        raise QuotaExceeded(f"{queued} fits of yours wait already, and {most} is the limit", quota)
 
 
 def _refuse_for_good(name: str, most: int | None, n_new: int) -> None:

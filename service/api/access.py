@@ -4,7 +4,7 @@ from flask import Flask, Response, current_app, g, request
 
 from service.api.openapi import Operation, operation_of
 from service.api.requests import admit
-from service.errors import Forbidden, RateLimited
+from service.errors import Forbidden, Quota, RateLimited
 from service.keys import KeyRing
 from service.rates import Budget, Rates
 
@@ -51,11 +51,22 @@ def _key() -> str | None:
 
 
 def _tell(answer: Response) -> Response:
-    """The rate that applies, and what is left of it (draft-ietf-httpapi-ratelimit-headers)."""
+    """The rate that applies, the quota that is exhausted, and what is left of each.
+
+    As draft-ietf-httpapi-ratelimit-headers has it.
+    """
+    policies, left = [], []
     budget: Budget | None = g.get("budget")
     if budget is not None:
-        answer.headers["RateLimit-Policy"] = (
-            f'"requests";q={budget.quota};w={budget.window_seconds}'
-        )
-        answer.headers["RateLimit"] = f'"requests";r={budget.remaining};t={budget.reset_seconds}'
+        policies.append(f'"requests";q={budget.quota};w={budget.window_seconds}')
+        left.append(f'"requests";r={budget.remaining};t={budget.reset_seconds}')
+    quota: Quota | None = g.get("exhausted")
+    if quota is not None:
+        unit = f';qu="{quota.unit}"' if quota.unit else ""
+        # It knows neither a window nor a time of its end: something must be done first.
+        policies.append(f'"{quota.name}";q={quota.amount}{unit}')
+        left.append(f'"{quota.name}";r={quota.remaining}')
+    if policies:
+        answer.headers["RateLimit-Policy"] = ", ".join(policies)
+        answer.headers["RateLimit"] = ", ".join(left)
     return answer

@@ -1,18 +1,17 @@
 """The app factory."""
 
 import atexit
-import re
 import time
 
 import structlog
 from flask import Flask, Response, current_app, g, request
-from ulid import ULID
 
 from service.api import (
     access,
     artifacts,
     batches,
     checks,
+    compression,
     connections,
     datasets,
     documentation,
@@ -28,6 +27,7 @@ from service.api import (
 )
 from service.api.openapi import operation_of
 from service.api.queries import NoParameters, parameters
+from service.api.request_ids import HEADER, request_id
 from service.context import open_context
 from service.errors import NotFound
 from service.settings import Settings
@@ -50,7 +50,6 @@ _PARTS = (
     metrics,
     documentation,
 )
-_SANE_REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -70,6 +69,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.before_request(_refuse_parameters)
     app.after_request(_end)
     app.after_request(connections.announce_close)
+    # The last one is called first: what is counted and logged includes it.
+    compression.install(app)
     problems.install(app)
     for part in _PARTS:
         app.register_blueprint(part.blueprint)
@@ -77,8 +78,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def _begin() -> None:
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if _SANE_REQUEST_ID.fullmatch(given) else str(ULID())
+    g.request_id = request_id(request.headers.get(HEADER))
     g.began = time.perf_counter()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
@@ -99,7 +99,7 @@ def _refuse_parameters() -> None:
 
 
 def _end(answer: Response) -> Response:
-    answer.headers["X-Request-Id"] = g.request_id
+    answer.headers[HEADER] = g.request_id
     answer.headers.setdefault("X-Content-Type-Options", "nosniff")
     log.info(
         "request",

@@ -14,8 +14,7 @@ from service.api.lists import list_response
 from service.api.openapi import Content, Operation, operation
 from service.api.queries import (
     BatchParameters,
-    FitPageParameters,
-    ListParameters,
+    StatePageParameters,
     list_query,
     parameters,
 )
@@ -105,7 +104,7 @@ def _asked() -> tuple[Bodies, About]:
         "listBatches",
         "batches",
         "List batches, newest first",
-        query=ListParameters,
+        query=StatePageParameters,
         answers={200: (Content(model=BatchList),)},
         headers={200: ("Link",)},
         problems=(422,),
@@ -113,7 +112,7 @@ def _asked() -> tuple[Bodies, About]:
 )
 def list_batches() -> Response:
     """A page of batches."""
-    page = batches.list_batches(context(), list_query(parameters(ListParameters)), owner())
+    page = batches.list_batches(context(), list_query(parameters(StatePageParameters)), owner())
     return list_response(_linked(page, with_batch_links))
 
 
@@ -140,7 +139,7 @@ def get_batch(batch_id: str) -> Response:
         "listBatchFits",
         "batches",
         "List a batch's fits, newest first",
-        query=FitPageParameters,
+        query=StatePageParameters,
         answers={200: (Content(model=FitList),)},
         headers={200: ("Link",)},
         problems=(404, 410, 422),
@@ -148,7 +147,7 @@ def get_batch(batch_id: str) -> Response:
 )
 def list_batch_fits(batch_id: str) -> Response:
     """A page of one batch's fits."""
-    query = list_query(parameters(FitPageParameters))
+    query = list_query(parameters(StatePageParameters))
     return list_response(
         _linked(batches.list_fits_of(context(), batch_id, query, owner()), with_links)
     )

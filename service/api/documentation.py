@@ -15,11 +15,18 @@ blueprint = Blueprint("documentation", __name__)
 _DOCUMENTS = "thalweg_documents"
 _PAGES = Path(__file__).parent / "pages"
 _SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
+# No form leads away, no address is another page's, and no other page shows this one in a frame.
+_ALONE = "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+# A script of the page that made markup of a text would be stopped: none does.
 _FRONT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' blob:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    "img-src 'self' blob:; require-trusted-types-for 'script'; trusted-types 'none'; " + _ALONE
 )
-_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+# Swagger UI makes markup of the document's texts, styles, and pictures of what is tried out.
+_DOCS_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "connect-src 'self'; img-src 'self' data: blob:; " + _ALONE
+)
 
 
 def as_yaml(app: Flask) -> str:
@@ -59,7 +66,7 @@ def _made_once(form: str, make: Callable[[Flask], bytes]) -> bytes:
 def docs() -> Response:
     """The document as a page that can be tried out."""
     answer = send_from_directory(_PAGES, "docs.html")
-    answer.headers["Content-Security-Policy"] = _POLICY
+    answer.headers["Content-Security-Policy"] = _DOCS_POLICY
     return answer
 
 

@@ -6,7 +6,17 @@ from typing import Any
 import orjson
 import structlog
 from flask import Flask, Response, g, request
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+    UnsupportedTransferCoding,
+)
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.http import HTTP_STATUS_CODES
 
 from service import errors
 from service.database import DatabaseError
@@ -34,6 +44,15 @@ STATUS: dict[type[ThalwegError], int] = {
 }
 
 
+# What gunicorn refuses before the app sees it; all else that it cannot read is 400.
+_UNREAD: dict[type[Exception], int] = {
+    LimitRequestLine: 414,
+    ExpectationFailed: 417,
+    LimitRequestHeaders: 431,
+    UnsupportedTransferCoding: 501,
+}
+
+
 def status_of(kind: type[ThalwegError]) -> int:
     """The status number of an error."""
     return next(STATUS[parent] for parent in kind.__mro__ if parent in STATUS)
@@ -57,6 +76,9 @@ def _of_ours(error: ThalwegError) -> Response:
         answer.headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after_seconds is not None:
         answer.headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, errors.QuotaExceeded):
+        # Told beside the rate that applies: see `service.api.access`.
+        g.exhausted = error.quota
     return answer
 
 
@@ -67,7 +89,7 @@ def _of_http(error: HTTPException) -> Response:
         limit = request.max_content_length
         return _of_ours(errors.TooLarge(f"the body is past {limit} bytes"))
     title = error.name
-    answer = _problem(status, title.lower().replace(" ", "_"), title, error.description or title)
+    answer = _problem(status, _code(title), title, error.description or title)
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         answer.headers["Allow"] = ", ".join(sorted(error.valid_methods))
     return answer
@@ -90,25 +112,55 @@ def _of_the_disk(error: OSError) -> Response:
 def _of_a_crash(error: Exception) -> Response:
     """The outermost edge: the log has the whole error, the client only the request's id."""
     log.exception("request_crashed")
-    detail = f"the service failed; its log says why under the request id {g.request_id}"
-    return _problem(500, ThalwegError.code, ThalwegError.title, detail)
+    return _problem(500, ThalwegError.code, ThalwegError.title, _see_log(g.request_id))
+
+
+def problem_of_gunicorn(error: Exception, path: str, request_id: str) -> tuple[int, str, bytes]:
+    """What gunicorn answers itself: the status, its name, and the body."""
+    if _is_clients(error):
+        status = next((_UNREAD[kind] for kind in type(error).__mro__ if kind in _UNREAD), 400)
+        title = HTTP_STATUS_CODES[status]
+        about = _about(status, _code(title), title, str(error))
+    else:
+        status = 500
+        about = _about(status, ThalwegError.code, ThalwegError.title, _see_log(request_id))
+    body = orjson.dumps(about | {"instance": path, "request_id": request_id})
+    return status, HTTP_STATUS_CODES[status], body
+
+
+def _is_clients(error: Exception) -> bool:
+    """Whether the request was at fault; gunicorn's errors of answers stand below the same ones."""
+    ours = (InvalidResponseHeader, InvalidResponseHeaderName)
+    return isinstance(error, ParseException) and not isinstance(error, ours)
 
 
 def _problem(
     status: int, code: str, title: str, detail: str, places: tuple[Place, ...] = ()
 ) -> Response:
-    body: dict[str, Any] = {
+    body = _about(status, code, title, detail)
+    body |= {"instance": request.path, "request_id": g.request_id}
+    if places:
+        body["errors"] = [_place(place) for place in places]
+    return Response(orjson.dumps(body), status, content_type=MEDIA_TYPE)
+
+
+def _about(status: int, code: str, title: str, detail: str) -> dict[str, Any]:
+    """What is said of the error, whichever request met it."""
+    return {
         "type": f"urn:thalweg:problem:{code}",
         "title": title,
         "status": status,
         "detail": detail,
-        "instance": request.path,
         "code": code,
-        "request_id": g.request_id,
     }
-    if places:
-        body["errors"] = [_place(place) for place in places]
-    return Response(orjson.dumps(body), status, content_type=MEDIA_TYPE)
+
+
+def _code(title: str) -> str:
+    return title.lower().replace(" ", "_")
+
+
+def _see_log(request_id: str) -> str:
+    return f"the service failed; its log says why under the request id {request_id}"
 
 
 def _place(place: Place) -> dict[str, Any]:

@@ -84,13 +84,13 @@ class ListParameters(Schema):
     )
 
 
-class FitPageParameters(ListParameters):
-    """A page of fits."""
+class StatePageParameters(ListParameters):
+    """A page of fits, or of batches of them, which have the same states."""
 
     status: FitStatus | None = Field(default=None, description="Only what is in this state.")
 
 
-class FitListParameters(FitPageParameters):
+class FitListParameters(StatePageParameters):
     """A page of fits, or of other jobs with their life; or some of them by id."""
 
     ids: str | None = Field(
@@ -138,7 +138,7 @@ def list_query(asked: ListParameters) -> ListQuery:
     return ListQuery(
         limit=asked.limit,
         after=asked.after,
-        status=asked.status if isinstance(asked, FitPageParameters) else None,
+        status=asked.status if isinstance(asked, StatePageParameters) else None,
         tag=asked.tag,
         metadata=asked.metadata,
         created_after=asked.created_after.timestamp() if asked.created_after else None,

@@ -8,6 +8,12 @@ import orjson
 from flask import Response, request
 
 
+class Stream(Response):
+    """A body that is sent as it is made; werkzeug would gather it to find out how long it is."""
+
+    implicit_sequence_conversion = False
+
+
 def json_response(
     body: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
@@ -48,7 +54,7 @@ def streamed(pieces: Iterator[bytes], media_type: str, file_name: str, tag: str)
 def download(pieces: Iterator[bytes], media_type: str, file_name: str) -> Response:
     """Bytes that may be others at another time, sent as they are made."""
     first = next(pieces, b"")
-    answer = Response(_resume(first, pieces), content_type=media_type)
+    answer = Stream(_resume(first, pieces), content_type=media_type)
     answer.headers["Cache-Control"] = "private, no-cache"
     answer.headers["Content-Disposition"] = f'attachment; filename="{file_name}"'
     return answer
@@ -58,7 +64,7 @@ def one_of_several(pieces: Iterator[bytes], media_type: str) -> Response:
     """Bytes that are sent as they are made; the form is the one that `Accept` named."""
     # The first piece is made here, so that what fails at once has an answer of its own.
     first = next(pieces, b"")
-    answer = Response(_resume(first, pieces), content_type=media_type)
+    answer = Stream(_resume(first, pieces), content_type=media_type)
     answer.vary.add("Accept")
     return answer
 

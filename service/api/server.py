@@ -23,7 +23,7 @@ bind = "127.0.0.1:8000"
 workers = 2
 # Waits and event streams hold a thread each, and do next to nothing on it. However many of them
 # there are, as many threads are left for everything else; one is made when it is first needed.
-worker_class = "gthread"
+worker_class = "service.api.worker.ProblemWorker"
 threads = 32 + MOST_STREAMS + MOST_WAITS
 
 # A worker is alive while its main thread runs; this is no limit on a request. Only a body that

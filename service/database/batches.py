@@ -1,13 +1,25 @@
 """The queries on batches: many fits that were taken in by one call."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from service.database.datasets import UNFINISHED
 from service.database.paging import page
 from service.database.schema import artifacts, batches, fits
+from service.schemas.common import TERMINAL
 from service.schemas.lists import ListQuery
 
 _STATUSES = ("queued", "running", "succeeded", "failed", "cancelled")
@@ -37,6 +49,28 @@ _PAGE = (
 )
 
 
+def _any_of_its_fits(*statuses: str) -> ColumnElement[bool]:
+    """Whether a fit of the batch is in one of these states."""
+    return exists().where(fits.c.batch_id == batches.c.id, fits.c.status.in_(statuses))
+
+
+# Whether a batch is in a state, by the rule of `service.batches` for one whose fits are counted.
+_ASKED_TO_END = batches.c.cancelled_at.is_not(None)
+_LIVE = batches.c.finished_at.is_(None) & _any_of_its_fits(*UNFINISHED)
+_OVER = batches.c.finished_at.is_not(None) | ~_any_of_its_fits(*UNFINISHED)
+_BEGUN = _any_of_its_fits("running", "cancelling", *TERMINAL)
+_CUT_SHORT = _ASKED_TO_END & _any_of_its_fits("cancelled")
+_SUCCESSFUL = _any_of_its_fits("succeeded")
+_IN_STATE: Mapping[str, ColumnElement[bool]] = {
+    "queued": _LIVE & ~_ASKED_TO_END & ~_BEGUN,
+    "running": _LIVE & ~_ASKED_TO_END & _BEGUN,
+    "cancelling": _LIVE & _ASKED_TO_END,
+    "succeeded": _OVER & ~_CUT_SHORT & _SUCCESSFUL,
+    "failed": _OVER & ~_CUT_SHORT & ~_SUCCESSFUL & _any_of_its_fits("failed"),
+    "cancelled": _OVER & (_CUT_SHORT | ~_any_of_its_fits("succeeded", "failed")),
+}
+
+
 def insert_batch(connection: Connection, row: Mapping[str, Any]) -> None:
     """Add one batch."""
     connection.execute(insert(batches), [dict(row)])
@@ -51,7 +85,9 @@ def page_of_batches(
     connection: Connection, query: ListQuery, owner: str, now: float
 ) -> tuple[Sequence[Row[Any]], bool]:
     """One page, newest first, and whether more follow."""
-    return page(connection, batches, query, owner, now)
+    # It is no column: it follows from the fits.
+    among = [] if query.status is None else [_IN_STATE[query.status]]
+    return page(connection, batches, replace(query, status=None), owner, now, *among)
 
 
 def count_fits(connection: Connection, ids: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -124,7 +160,7 @@ def _end(
 
 def overdue_batches(connection: Connection) -> list[str]:
     """The batches whose end has not been noted, though every fit has ended."""
-    unended = exists().where(fits.c.batch_id == batches.c.id, fits.c.status.in_(UNFINISHED))
+    unended = _any_of_its_fits(*UNFINISHED)
     over = select(batches.c.id).where(batches.c.finished_at.is_(None), ~unended)
     return list(connection.execute(over).scalars())
 

@@ -127,7 +127,10 @@ def page_of_fits(
 
     Of one batch alone, where it is named.
     """
-    found, more = page(connection, fits, query, owner, now, kind=kind, batch_id=batch_id)
+    among = [fits.c.kind == kind]
+    if batch_id is not None:
+        among.append(fits.c.batch_id == batch_id)
+    found, more = page(connection, fits, query, owner, now, *among)
     ids = [row.id for row in found]
     by_id = {row.id: row for row in find_fits(connection, ids, owner, kind)}
     return [by_id[fit_id] for fit_id in ids], more

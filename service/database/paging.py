@@ -26,18 +26,13 @@ def page(
     query: ListQuery,
     owner: str,
     now: float,
-    *,
-    kind: str | None = None,
-    batch_id: str | None = None,
+    *among: ColumnElement[bool],
 ) -> tuple[Sequence[Row[Any]], bool]:
-    """At most `query.limit` rows of `owner`'s, and whether more follow.
+    """At most `query.limit` rows of `owner`'s of which all `among` holds, and whether more follow.
 
-    Of a table of several kinds, those of one `kind`, and of one batch where it is named. Its ids
-    are one prefix and ULIDs, so that their order is the order of creation.
+    The ids of what is among them are one prefix and ULIDs, so that their order is the order of
+    creation.
     """
-    among = [] if kind is None else [table.c.kind == kind]
-    if batch_id is not None:
-        among.append(table.c.batch_id == batch_id)
     rows = connection.execute(
         select(table)
         .where(

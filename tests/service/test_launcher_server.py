@@ -2,6 +2,8 @@
 
 import inspect
 import signal
+import subprocess
+import sys
 import threading
 import types
 
@@ -9,6 +11,7 @@ import pytest
 from gunicorn.app.wsgiapp import WSGIApplication
 
 from service.api import server, waiting
+from service.api.worker import ProblemWorker
 from service.launcher import api_command
 
 
@@ -32,7 +35,7 @@ def test_the_command_line_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     app = settings_of(api_command("--bind", "127.0.0.1:1", "--graceful-timeout", "8"), monkeypatch)
     assert app.cfg.address == [("127.0.0.1", 1)]
     assert app.cfg.graceful_timeout == 8
-    assert (app.cfg.workers, app.cfg.threads, app.cfg.worker_class_str) == (2, 288, "gthread")
+    assert (app.cfg.workers, app.cfg.threads, app.cfg.worker_class) == (2, 288, ProblemWorker)
     assert app.app_uri == "service.api:create_app()"
 
 
@@ -55,3 +58,15 @@ def test_sigterm_still_reaches_gunicorn(monkeypatch: pytest.MonkeyPatch) -> None
     finally:
         signal.signal(signal.SIGTERM, before)
     assert reached == [signal.SIGTERM]
+
+
+def test_prometheus_is_loaded_by_processes_that_know_where_to_count() -> None:
+    # Gunicorn's main process says where when it starts, with its settings and the worker loaded.
+    script = (
+        "import sys, service.api.server, service.api.worker\n"
+        "assert 'prometheus_client' not in sys.modules\n"
+        "from service.api import create_app\n"
+        "assert 'prometheus_client' in sys.modules\n"
+    )
+
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -288,8 +288,27 @@ def test_an_owners_queue_is_bounded(http: FlaskClient, key: Callable[..., dict[s
 
     assert (answer.status_code, answer.get_json()["code"]) == (429, "quota_exceeded")
     assert answer.headers["Retry-After"]
+    assert answer.headers["RateLimit-Policy"] == '"queued-fits";q=2'
+    assert answer.headers["RateLimit"] == '"queued-fits";r=0'
     assert len(http.get("/v1/datasets", headers=ada).get_json()["data"]) == 2
     fit_of(http, bob)
+
+
+def test_an_exhausted_quota_is_told_beside_the_rate(
+    http: FlaskClient, key: Callable[..., dict[str, str]]
+) -> None:
+    # given a queue with room for one more, and a batch of two
+    ada = key("ada", rate_limit="9/minute", max_owner_queued_fits=2)
+    fit_of(http, ada)
+
+    answer = http.post("/v1/batches", json={"fits": [FIT, FIT]}, headers=ada)
+
+    assert answer.status_code == 429
+    assert answer.headers["RateLimit-Policy"] == '"requests";q=9;w=60, "queued-fits";q=2'
+    rate, quota = answer.headers["RateLimit"].split(", ")
+    assert rate.startswith('"requests";r=7;t=')
+    assert quota == '"queued-fits";r=1'
+    assert "queued-fits" not in http.get("/v1/fits", headers=ada).headers["RateLimit"]
 
 
 @pytest.mark.parametrize(
@@ -319,6 +338,9 @@ def test_an_owners_bytes_are_bounded(http: FlaskClient, key: Callable[..., dict[
     answer = http.post("/v1/datasets", json=other, headers=ada)
 
     assert (answer.status_code, answer.get_json()["code"]) == (429, "quota_exceeded")
+    left = 12_000 - first.get_json()["size_bytes"]
+    assert answer.headers["RateLimit-Policy"] == '"stored-bytes";q=12000;qu="content-bytes"'
+    assert answer.headers["RateLimit"] == f'"stored-bytes";r={left}'
     assert http.delete(f"/v1/datasets/{first.get_json()['id']}", headers=ada).status_code == 204
     assert http.post("/v1/datasets", json=other, headers=ada).status_code == 201
 

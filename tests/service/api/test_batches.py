@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import itertools
 import json
 import time
 from typing import Any
@@ -11,11 +12,15 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import update
 
 from service import fits, lifecycle, submission
 from service.batch_results import read_results
 from service.context import Context
 from service.database import life
+from service.database.batches import end_batches
+from service.database.schema import batches as batch_rows
+from service.database.schema import fits as fit_rows
 from service.queue import FITS_SMALL
 from service.retention import forget_expired
 from service.schemas.answers import Batch, BatchList, BatchResult, EventList, FitList
@@ -432,6 +437,53 @@ def test_batches_are_listed_and_known_by_their_state(http: FlaskClient, context:
     assert http.get(f"/v1/batches/{second['id']}", headers=same).status_code == 304
     end(context, members(http, second)[0]["id"])
     assert http.get(f"/v1/batches/{second['id']}", headers=same).status_code == 200
+
+
+STATES = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled")
+
+
+def test_batches_are_listed_by_their_state(http: FlaskClient, context: Context) -> None:
+    # given batches of two fits in every two states, asked to end or not, their end noted or not
+    found: dict[str, list[str]] = {state: [] for state in STATES}
+    for first, second in itertools.combinations_with_replacement(STATES, 2):
+        for cancelled_at, is_noted in itertools.product((None, 1.0), (False, True)):
+            batch = listed(http, BASE, BASE)
+            ids = [fit["id"] for fit in members(http, batch)]
+            with context.database.write() as connection:
+                for fit_id, state in zip(ids, (first, second), strict=True):
+                    row = update(fit_rows).where(fit_rows.c.id == fit_id)
+                    connection.execute(row.values(status=state))
+                row = update(batch_rows).where(batch_rows.c.id == batch["id"])
+                connection.execute(row.values(cancelled_at=cancelled_at))
+                if is_noted:
+                    end_batches(connection, [batch["id"]], now=1.0, expires_at=None)
+            found[look(http, batch)["status"]].append(batch["id"])
+
+    # then each is listed in the state that it shows, and in no other
+    assert all(found.values())
+    for state, ids in found.items():
+        assert ids_of(http, f"/v1/batches?status={state}&limit=1000") == sorted(ids, reverse=True)
+        # page by page too, and below other filters
+        assert ids_of(http, f"/v1/batches?status={state}&limit=3") == sorted(ids, reverse=True)
+        assert ids_of(http, f"/v1/batches?status={state}&tag=none") == []
+
+
+def ids_of(http: FlaskClient, path: str) -> list[str]:
+    """The ids on a list's pages, by the links from each to the next."""
+    ids = []
+    next_path: str | None = path
+    while next_path:
+        answer = http.get(next_path)
+        assert answer.status_code == 200, answer.text
+        ids += [one["id"] for one in answer.get_json()["data"]]
+        assert answer.get_json()["has_more"] == ("Link" in answer.headers)
+        link = answer.headers.get("Link", "")
+        next_path = link.split(">")[0].removeprefix("<http://localhost") or None
+    return ids
+
+
+def test_a_state_that_is_none_is_refused(http: FlaskClient) -> None:
+    assert http.get("/v1/batches?status=ended").status_code == 422
 
 
 def test_results_come_in_three_formats(http: FlaskClient, context: Context) -> None:

@@ -313,7 +313,7 @@ def test_content_comes_back_in_every_form(http: FlaskClient, media_type: str) ->
 
     assert answer.status_code == 200
     assert answer.mimetype == media_type
-    assert answer.headers["Vary"] == "Accept"
+    assert "Accept" in answer.vary
     assert digest(post(http, answer.data, media_type)) == digest(made)
     again = http.get(url, headers={"Accept": media_type, "If-None-Match": answer.headers["ETag"]})
     assert (again.status_code, again.data) == (304, b"")
