@@ -121,18 +121,6 @@ def announce_worker(client: redis.Redis, name: str) -> None:
     client.set(_WORKER_KEY + name, b"1", ex=WORKER_ALIVE_SECONDS)
 
 
-def keep_announced(client: redis.Redis, name: str, *, known: bool) -> bool:
-    """Prolong the announcement, and make it again where redis forgot a `known` one.
-
-    Returns whether the worker has been announced at all: its children do that when they can
-    compute.
-    """
-    if known:
-        announce_worker(client, name)
-        return True
-    return bool(client.expire(_WORKER_KEY + name, WORKER_ALIVE_SECONDS))
-
-
 def retire_worker(client: redis.Redis, name: str) -> None:
     """Take the announcement back."""
     client.delete(_WORKER_KEY + name)

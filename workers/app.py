@@ -7,6 +7,7 @@ torch. Its children, fresh interpreters, load the engine and its kernels before 
 import os
 import signal
 import socket
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -17,7 +18,7 @@ from celery.worker import state
 from service.context import Context, open_context
 from service.metrics import serve_metrics
 from service.processes import end_with
-from service.queue import announce_worker, connect_redis, make_celery
+from service.queue import make_celery
 from service.settings import Settings
 from service.telemetry import configure_logging
 from workers import draining
@@ -45,7 +46,13 @@ def _serve(sender: Any, **_: Any) -> None:
         stop=lambda: os.kill(os.getpid(), signal.SIGTERM),
     )
     worker = worker_name(os.getpid())
-    keeper = Keeper(context, worker, children=lambda: _children(sender), stalls=stalls)
+    keeper = Keeper(
+        context,
+        worker,
+        children=lambda: _names(_pids(sender)),
+        ready=lambda: _names(_ready_pids(sender)),
+        stalls=stalls,
+    )
     keeper.start()
     stop_metrics = serve_metrics(settings.worker_metrics_port)
 
@@ -75,9 +82,6 @@ def _prepare_child(**_: Any) -> None:
     from workers.runner import warm_up  # noqa: PLC0415
 
     warm_up()
-    client = connect_redis(settings, max_connections=1)
-    announce_worker(client, worker_name(os.getppid()))
-    client.close()
 
 
 @cache
@@ -99,8 +103,14 @@ def _pids(sender: Any) -> list[int]:
     return [*sender.pool.info["processes"]]
 
 
-def _children(sender: Any) -> list[str]:
-    return [worker_name(pid) for pid in _pids(sender)]
+def _ready_pids(sender: Any) -> list[int]:
+    """Those of them that have said that they can compute: only then is there a way for work."""
+    pool = sender.pool._pool
+    return [child.pid for child in [*pool._pool] if child.inqW_fd in pool._all_inqueues]
+
+
+def _names(pids: Iterable[int]) -> list[str]:
+    return [worker_name(pid) for pid in pids]
 
 
 def worker_name(pid: int) -> str:

@@ -12,7 +12,7 @@ from service.context import Context
 from service.idempotency import forget_old
 from service.lifecycle import note_lost, sweep
 from service.orphans import forget_orphans
-from service.queue import BROKER_ERRORS, keep_announced, retire_worker
+from service.queue import BROKER_ERRORS, announce_worker, retire_worker
 from service.retention import forget_expired
 from service.webhooks import send_due
 from workers.memory_kills import count_memory_kills
@@ -20,27 +20,38 @@ from workers.stalls import Stalls
 
 log = structlog.get_logger(__name__)
 
+# How often a worker that nobody knows of yet looks whether it can compute.
+_UNREADY_SECONDS = 0.1
+
 
 class Keeper:
     """Sweeps, and keeps the worker announced, every `THALWEG_SWEEP_SECONDS`.
 
     `children` gives the names under which this worker's children hold leases: what one held that is
-    gone need not wait until its lease is over.
+    gone need not wait until its lease is over. `ready` gives those of them that can compute: the
+    worker is announced while there are any.
     """
 
     def __init__(
-        self, context: Context, worker: str, children: Callable[[], Iterable[str]], stalls: Stalls
+        self,
+        context: Context,
+        worker: str,
+        *,
+        children: Callable[[], Iterable[str]],
+        ready: Callable[[], Iterable[str]],
+        stalls: Stalls,
     ) -> None:
         self._context = context
         self._worker = worker
         self._children = children
+        self._ready = ready
         self._stalls = stalls
         self._known: set[str] = set()
         # As counted in the round before the last one, and in the last one: the kernel counts a kill
         # a little before the child is found to be gone.
         self._memory_kills = (count_memory_kills(),) * 2
         self._orphans_at = 0.0
-        self._announced = False
+        self._computes = False
         self._stopped = threading.Event()
         every_seconds = context.settings.sweep_seconds
         self._threads = [
@@ -80,7 +91,7 @@ class Keeper:
             while True:
                 for step in steps:
                     self._try(step)
-                if self._stopped.wait(every_seconds):
+                if self._pause(every_seconds):
                     return
 
         return threading.Thread(target=keep, name=name, daemon=True)
@@ -93,10 +104,20 @@ class Keeper:
             # The edge of this thread: no part of the service that is away must end it.
             log.exception("sweep_failed")
 
+    def _pause(self, seconds: float) -> bool:
+        """Wait so long, or until the worker can compute at last; whether this is to stop."""
+        until = time.monotonic() + seconds
+        while not self._computes and (left := until - time.monotonic()) > 0:
+            if self._stopped.wait(min(left, _UNREADY_SECONDS)):
+                return True
+            if any(self._ready()):
+                return False
+        return self._stopped.wait(max(0.0, until - time.monotonic()))
+
     def _announce(self) -> None:
-        self._announced = keep_announced(
-            self._context.events.client, self._worker, known=self._announced
-        )
+        self._computes = any(self._ready())
+        if self._computes:
+            announce_worker(self._context.events.client, self._worker)
 
     def _bury_children(self) -> None:
         there = set(self._children())
@@ -115,9 +136,7 @@ class Keeper:
         send_due(self._context, now)
 
     def _look_for_stalls(self) -> None:
-        # Until a child can compute, what waits for one is no stall.
-        if self._announced:
-            self._stalls.look([*self._children()])
+        self._stalls.look([*self._children()], any_ready=self._computes)
 
     def _forget_ended(self) -> None:
         forget_expired(self._context, time.time())

@@ -36,11 +36,15 @@ class Stalls:
         self._n_taken = -1
         self._since = 0.0
 
-    def look(self, children: Sequence[str]) -> None:
-        """Look now; `children` are the names under which the worker's children hold leases."""
+    def look(self, children: Sequence[str], *, any_ready: bool = True) -> None:
+        """Look now; `children` are the names under which the worker's children hold leases.
+
+        While none of them is ready to compute, what waits for one is no stall.
+        """
         n_taken = self._taken()
         waits = any(self._context.queue.undelivered(queue) for queue in self._queues)
-        if not waits or n_taken != self._n_taken or holds_any(self._context, children):
+        moves = not waits or not any_ready or n_taken != self._n_taken
+        if moves or holds_any(self._context, children):
             self._n_taken, self._since = n_taken, time.monotonic()
         elif time.monotonic() - self._since > _STALLED_SECONDS:
             log.error("worker_takes_nothing", queues=[*self._queues])

@@ -7,7 +7,9 @@ import pytest
 
 from service import fits, lifecycle
 from service.context import Context
+from service.queue import ready_workers
 from service.schemas.datasets import DatasetRequest
+from tests.eventually import eventually
 from tests.installations import ON_EACH
 from tests.service.claiming import FIT_QUEUES
 from tests.service.conftest import OWNER
@@ -20,10 +22,11 @@ pytestmark = ON_EACH
 
 
 class Pool:
-    """The names of the children that are alive."""
+    """The names of the children that are alive, and of those that can compute."""
 
     def __init__(self) -> None:
         self.names = ["host-1", "host-2"]
+        self.ready: list[str] = []
 
     def __call__(self) -> list[str]:
         return [*self.names]
@@ -53,7 +56,13 @@ class Consumer:
 @pytest.fixture
 def pool(quick: Context) -> Iterator[Pool]:
     children = Pool()
-    keeper = Keeper(quick, "host-0", children, Consumer().stalls(quick))
+    keeper = Keeper(
+        quick,
+        "host-0",
+        children=children,
+        ready=lambda: children.ready,
+        stalls=Consumer().stalls(quick),
+    )
     keeper.start()
     yield children
     keeper.stop()
@@ -80,6 +89,26 @@ def test_what_a_child_held_that_is_gone_is_taken_back_at_once(
     assert fits.get_fit(quick, others, OWNER)["status"] == "running"
 
 
+def test_a_worker_is_announced_while_a_child_can_compute(quick: Context, pool: Pool) -> None:
+    # given one whose children are still preparing, and a redis that forgets
+    time.sleep(0.3)
+    assert ready_workers(quick.settings) == 0
+
+    pool.ready = ["host-2"]
+    eventually(lambda: ready_workers(quick.settings) == 1, 10)
+    quick.events.client.flushall()
+    eventually(lambda: ready_workers(quick.settings) == 1, 10)
+
+    # when none can any more
+    pool.ready = []
+    time.sleep(0.3)
+    quick.events.client.flushall()
+    time.sleep(0.3)
+
+    # then it says so no more
+    assert ready_workers(quick.settings) == 0
+
+
 @pytest.fixture
 def consumer(monkeypatch: pytest.MonkeyPatch) -> Consumer:
     """One that has no time to lose."""
@@ -97,6 +126,19 @@ def test_a_worker_that_takes_nothing_of_what_waits_is_stopped(
     submit(context, table, **ALONE)
     consumer.n_taken = 1
     watch.look(["host-1"])
+    assert consumer.n_stops == 0
+    watch.look(["host-1"])
+    assert consumer.n_stops == 1
+
+
+def test_what_waits_for_children_that_are_not_ready_is_no_stall(
+    context: Context, table: DatasetRequest, consumer: Consumer
+) -> None:
+    watch = consumer.stalls(context)
+    submit(context, table, **ALONE)
+
+    for _ in range(3):
+        watch.look(["host-1"], any_ready=False)
     assert consumer.n_stops == 0
     watch.look(["host-1"])
     assert consumer.n_stops == 1
