@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,7 @@ _BLOCK_BYTES = 64 * 1024**2
 _NUMBER_BYTES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """How large a fit's data are: all that a plan may know of them.
 
     Where the one target is a class, one of `n_classes`, its numbers are 0, 1, ….
@@ -69,8 +68,7 @@ class Data:
     @property
     def shape(self) -> Shape:
         """The numbers of rows, features and targets, and whether rows count by their weights."""
-        n_rows, n_features, n_targets = len(self.x), self.x.shape[1], self.y.shape[1]
-        return Shape(n_rows, n_features, n_targets, self.weighted, self.n_classes)
+        return Shape(*self.x.shape, self.y.shape[1], self.weighted, self.n_classes)
 
     @property
     def weighted(self) -> bool:
