@@ -68,7 +68,8 @@ class Data:
     @property
     def shape(self) -> Shape:
         """The numbers of rows, features and targets, and whether rows count by their weights."""
-        return Shape(*self.x.shape, self.y.shape[1], self.weighted, self.n_classes)
+        n_rows, n_features = self.x.shape
+        return Shape(n_rows, n_features, self.y.shape[1], self.weighted, self.n_classes)
 
     @property
     def weighted(self) -> bool:
