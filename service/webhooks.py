@@ -6,6 +6,7 @@ They follow Standard Webhooks: thin, signed, one id over all their tries.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -92,12 +93,19 @@ def _message(ended: Ended, url: str, now: float) -> dict[str, Any]:
         "owner": ended.owner,
         "subject": ended.job_id,
         "url": url,
+        "host": _host(url),
         "body": orjson.dumps(body).decode(),
         "created_at": now,
         "state": "waiting",
         "n_tries": 0,
         "next_at": now,
     }
+
+
+def _host(url: str) -> str:
+    """Whom a try connects to, `example.org:443`: addresses that share it are away together."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
 def send_due(context: Context, now: float) -> None:

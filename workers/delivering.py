@@ -5,6 +5,7 @@ At least once: how a try went is noted after it, and where nobody notes that it 
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -13,45 +14,125 @@ from service.context import Context
 from service.database import deliveries as queries
 from service.webhooks import webhook_secrets
 from workers.draining import draining
+from workers.turns import Turns
 from workers.webhooks import Message, Reply, send
 
 log = structlog.get_logger(__name__)
 
 _AT_ONCE = 16
+_AT_ONCE_OF_AN_OWNER = 4
+_AT_ONCE_OF_A_HOST = 3
 # Longer than any try takes; then whoever made it is taken for dead.
 _LEASE_SECONDS = 120.0
 _FIRST_RETRY_SECONDS = 5.0
+# A host that was away is seen to be back this soon, whatever the message that found it away.
+_MOST_POSTPONED_SECONDS = 60.0
 _TRIED_FOR_SECONDS = 86_400.0
 
 
-def deliver_due(context: Context, now: float | None = None) -> int:
-    """Try each message whose time has come once, and note how it went; how many there were.
+class Courier:
+    """Delivers on threads of its own while messages are due, so that its process does other work.
 
-    `now`, seconds since the epoch, is the present unless it is given.
+    `clock` gives the present, in seconds since the epoch.
     """
-    now = time.time() if now is None else now
-    with context.database.write() as connection:
-        rows = queries.claim_due(connection, now=now, lease_seconds=_LEASE_SECONDS, most=_AT_ONCE)
-    # Daemons: a process that is stopped waits for no receiver, and the try is made again.
-    threads = [
-        threading.Thread(target=_deliver_one, args=(context, row, now), daemon=True) for row in rows
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return len(rows)
+
+    def __init__(self, context: Context, clock: Callable[[], float] = time.time) -> None:
+        self._context = context
+        self._clock = clock
+        self._turns = Turns(
+            _AT_ONCE,
+            most_of_an_owner=_AT_ONCE_OF_AN_OWNER,
+            most_of_a_host=_AT_ONCE_OF_A_HOST,
+        )
+        self._changed = threading.Condition()
+        self._busy = False
+        self._again = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether messages are being tried, or looked for."""
+        return self._busy
+
+    def wake(self) -> None:
+        """Deliver what is due, as soon as there are places."""
+        with self._changed:
+            self._look_again()
+            if self._busy:
+                return
+            self._busy = True
+        threading.Thread(target=self._work, name="courier", daemon=True).start()
+
+    def _work(self) -> None:
+        while self._has_more():
+            try:
+                self._begin_tries()
+            except Exception:
+                # The edge of this thread: whatever failed is due again, and a sweep wakes it.
+                log.exception("delivering_failed")
+
+    def _has_more(self) -> bool:
+        """Wait until a place has come free, or there may be more to try; False once all is done."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._again or not self._turns.any_taken())
+            self._busy = self._again
+            self._again = False
+            return self._busy
+
+    def _look_again(self) -> None:
+        with self._changed:
+            self._again = True
+            self._changed.notify_all()
+
+    def _begin_tries(self) -> None:
+        if draining():
+            return
+        now = self._clock()
+        # Daemons: a process that is stopped waits for no receiver, and the try is made again.
+        for row in self._claim(now):
+            threading.Thread(target=self._try, args=(row, now), daemon=True).start()
+
+    def _claim(self, now: float) -> list[Any]:
+        """What is due, as far as there are places; these are then taken."""
+        with self._context.database.read() as connection:
+            owners = set(queries.owners_due(connection, now))
+        if self._turns.next_of(owners) is None:
+            return []
+        rows: list[Any] = []
+        try:
+            with self._context.database.write() as connection:
+                while (owner := self._turns.next_of(owners)) is not None:
+                    row = queries.claim_due(
+                        connection,
+                        owner,
+                        now=now,
+                        lease_seconds=_LEASE_SECONDS,
+                        but_hosts=self._turns.full_hosts(owner),
+                    )
+                    if row is None:
+                        owners.remove(owner)
+                    else:
+                        self._turns.take(row.owner, row.host)
+                        rows.append(row)
+        except BaseException:
+            for row in rows:
+                self._turns.give_back(row.owner, row.host)
+            raise
+        return rows
+
+    def _try(self, row: Any, now: float) -> None:
+        try:
+            _deliver(self._context, row, now, self._clock)
+        except Exception:
+            # The edge of this thread: the message is due again when its lease is over.
+            log.exception("delivery_failed", message_id=row.id)
+        finally:
+            # Only now, for what was noted may concern the next one.
+            with self._changed:
+                self._turns.give_back(row.owner, row.host)
+                self._look_again()
 
 
-def _deliver_one(context: Context, row: Any, now: float) -> None:
-    try:
-        _deliver(context, row, now)
-    except Exception:
-        # The edge of this thread: the message is due again when its lease is over.
-        log.exception("delivery_failed", message_id=row.id)
-
-
-def _deliver(context: Context, row: Any, now: float) -> None:
+def _deliver(context: Context, row: Any, now: float, clock: Callable[[], float]) -> None:
     with context.database.read() as connection:
         off = queries.is_off(connection, row.owner, row.url)
     secrets = webhook_secrets(context, row.owner)
@@ -64,8 +145,9 @@ def _deliver(context: Context, row: Any, now: float) -> None:
         _retry(context, row, now, Reply(None, "no secret is configured"))
     else:
         message = Message(row.id, row.url, row.body, secrets)
-        allow_private = context.settings.webhook_allow_private
-        _settle(context, row, now, send(message, now=now, allow_private=allow_private))
+        reply = send(message, now=now, allow_private=context.settings.webhook_allow_private)
+        # A silent receiver takes longer than the first retry waits.
+        _settle(context, row, clock(), reply)
 
 
 def _settle(context: Context, row: Any, now: float, reply: Reply) -> None:
@@ -80,12 +162,14 @@ def _settle(context: Context, row: Any, now: float, reply: Reply) -> None:
 
 
 def _retry(context: Context, row: Any, now: float, reply: Reply) -> None:
-    next_at = now + retry_seconds(row.n_tries)
+    seconds = retry_seconds(row.n_tries)
+    next_at = now + seconds
     error = reply.error or f"answered {reply.status}"
     if reply.status is None:
-        # Else thousands of messages to a dead address would stand before everyone's.
+        # Else each of thousands of messages to a dead host would take its owner's places.
+        until = now + min(seconds, _MOST_POSTPONED_SECONDS)
         with context.database.write() as connection:
-            queries.postpone(connection, row.owner, row.url, next_at)
+            queries.postpone(connection, row.owner, row.host, until)
     if next_at > row.created_at + _TRIED_FOR_SECONDS:
         _note(context, row, "given_up", now, error)
     else:
@@ -113,37 +197,3 @@ def _note(context: Context, row: Any, state: str, next_at: float, error: str | N
         state=state,
         error=error,
     )
-
-
-class Courier:
-    """A thread that delivers while messages are due, so that its process is free for other work."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._lock = threading.Lock()
-        self._busy = False
-        self._again = False
-
-    def wake(self) -> None:
-        """Deliver what is due, at once or after what is being delivered."""
-        with self._lock:
-            self._again = True
-            if self._busy:
-                return
-            self._busy = True
-        threading.Thread(target=self._work, name="courier", daemon=True).start()
-
-    def _work(self) -> None:
-        while self._has_more():
-            try:
-                while not draining() and deliver_due(self._context):
-                    pass
-            except Exception:
-                # The edge of this thread: whatever failed is due again, and a sweep wakes it.
-                log.exception("delivering_failed")
-
-    def _has_more(self) -> bool:
-        with self._lock:
-            self._busy = self._again
-            self._again = False
-            return self._busy

@@ -3,18 +3,49 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from service.database.schema import deliveries, webhooks_off
 
+_WAITING = deliveries.c.state == "waiting"
+_IS_DUE = and_(_WAITING, deliveries.c.next_at <= bindparam("now"))
 # Every sweep asks this: it is built once.
-_DUE = (
-    select(deliveries)
-    .where(deliveries.c.state == "waiting", deliveries.c.next_at <= bindparam("now"))
-    .order_by(deliveries.c.next_at)
+_ANY_DUE = select(exists().where(_IS_DUE))
+# Each owner is found by one step into the index, however many messages of theirs wait.
+_OWNERS = select(func.min(deliveries.c.owner).label("owner")).where(_WAITING).cte(recursive=True)
+_OWNERS = _OWNERS.union_all(
+    select(
+        select(func.min(deliveries.c.owner))
+        .where(_WAITING, deliveries.c.owner > _OWNERS.c.owner)
+        .scalar_subquery()
+    ).where(_OWNERS.c.owner.is_not(None))
 )
-_ANY_DUE = select(_DUE.with_only_columns(deliveries.c.id).limit(1).exists())
+_OWNERS_DUE = select(_OWNERS.c.owner).where(
+    exists().where(_IS_DUE, deliveries.c.owner == _OWNERS.c.owner)
+)
+_FIRST_DUE = (
+    select(deliveries.c.id)
+    .where(
+        _IS_DUE,
+        deliveries.c.owner == bindparam("its_owner"),
+        deliveries.c.host.not_in(bindparam("hosts", expanding=True)),
+    )
+    .order_by(deliveries.c.next_at)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
 _OLD = and_(
     deliveries.c.state.in_(("delivered", "given_up", "switched_off")),
     deliveries.c.next_at < bindparam("before"),
@@ -32,23 +63,34 @@ def any_due(connection: Connection, now: float) -> bool:
     return bool(connection.execute(_ANY_DUE, {"now": now}).scalar())
 
 
-def claim_due(
-    connection: Connection, *, now: float, lease_seconds: float, most: int
-) -> Sequence[Row[Any]]:
-    """Take the messages whose time came first, the new try counted.
+def owners_due(connection: Connection, now: float) -> Sequence[str]:
+    """Whose messages wait whose time has come."""
+    return connection.execute(_OWNERS_DUE, {"now": now}).scalars().all()
 
-    Unless noted how it went, each is due again once the lease is over.
+
+def claim_due(
+    connection: Connection,
+    owner: str,
+    *,
+    now: float,
+    lease_seconds: float,
+    but_hosts: Sequence[str] = (),
+) -> Row[Any] | None:
+    """Take the owner's message whose time came first, the new try counted; None where none is due.
+
+    Unless noted how it went, it is due again once the lease is over. None to any of `but_hosts` is
+    taken.
     """
-    due = _DUE.with_only_columns(deliveries.c.id).limit(most).with_for_update(skip_locked=True)
-    ids = list(connection.execute(due, {"now": now}).scalars())
-    if not ids:
-        return []
+    asked = {"now": now, "its_owner": owner, "hosts": list(but_hosts)}
+    due = connection.execute(_FIRST_DUE, asked).scalar()
+    if due is None:
+        return None
     return connection.execute(
         update(deliveries)
-        .where(deliveries.c.id.in_(ids))
+        .where(deliveries.c.id == due)
         .values(n_tries=deliveries.c.n_tries + 1, next_at=now + lease_seconds)
         .returning(deliveries)
-    ).fetchall()
+    ).one()
 
 
 def note_try(
@@ -63,27 +105,24 @@ def note_try(
     """Write how the try of this number went; False where another one has begun meanwhile."""
     done = connection.execute(
         update(deliveries)
-        .where(
-            deliveries.c.id == delivery_id,
-            deliveries.c.n_tries == n_tries,
-            deliveries.c.state == "waiting",
-        )
+        .where(deliveries.c.id == delivery_id, deliveries.c.n_tries == n_tries, _WAITING)
         .values(state=state, next_at=next_at, last_error=last_error)
     )
     return done.rowcount == 1
 
 
-def postpone(connection: Connection, owner: str, url: str, until: float) -> None:
-    """Try none of the owner's messages to the address before that."""
+def postpone(connection: Connection, owner: str, host: str, until: float) -> None:
+    """Try none of the owner's messages to the host before that."""
+    sooner = select(deliveries.c.id).where(
+        _WAITING,
+        deliveries.c.owner == owner,
+        deliveries.c.next_at < until,
+        deliveries.c.host == host,
+    )
+    # Several tries fail at one moment: whoever finds rows locked leaves them to whom they are.
+    passed_over = sooner.with_for_update(skip_locked=True)
     connection.execute(
-        update(deliveries)
-        .where(
-            deliveries.c.state == "waiting",
-            deliveries.c.next_at < until,
-            deliveries.c.owner == owner,
-            deliveries.c.url == url,
-        )
-        .values(next_at=until)
+        update(deliveries).where(deliveries.c.id.in_(passed_over)).values(next_at=until)
     )
 
 
@@ -97,12 +136,15 @@ def switch_off(connection: Connection, owner: str, url: str, now: float) -> None
         except IntegrityError:
             # Another message heard the same at the same moment.
             pass
+    # In one order, so that no two that hear it at one moment wait for each other.
+    its = (
+        select(deliveries.c.id)
+        .where(_WAITING, deliveries.c.owner == owner, deliveries.c.url == url)
+        .order_by(deliveries.c.id)
+        .with_for_update()
+    )
     connection.execute(
-        update(deliveries)
-        .where(
-            deliveries.c.state == "waiting", deliveries.c.owner == owner, deliveries.c.url == url
-        )
-        .values(state="switched_off", next_at=now)
+        update(deliveries).where(deliveries.c.id.in_(its)).values(state="switched_off", next_at=now)
     )
 
 

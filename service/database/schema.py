@@ -199,6 +199,8 @@ deliveries = Table(
     # What it tells of.
     Column("subject", String(40), nullable=False),
     Column("url", Text, nullable=False),
+    # The address's host and port.
+    Column("host", Text, nullable=False, server_default=""),
     Column("body", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     # waiting, delivered, given_up or switched_off.
@@ -208,6 +210,8 @@ deliveries = Table(
     Column("next_at", Double, nullable=False),
     Column("last_error", Text),
     Index("ix_deliveries_state_next_at", "state", "next_at"),
+    # Whose turn it is, and what of theirs is due first, from the index alone.
+    Index("ix_deliveries_state_owner_next_at", "state", "owner", "next_at", "host"),
 )
 
 # Addresses that have answered 410.

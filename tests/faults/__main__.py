@@ -14,7 +14,7 @@ from tests.faults.campaign import Outcome, run
 from tests.faults.parts import Production, production
 from tests.faults.running import running
 from tests.installations import EMBEDDED, INSTALLATIONS
-from tests.workers.test_webhooks import SECRET, receiving
+from tests.receiver import SECRET, receiving
 
 _DISK_BYTES = 512 * 1024**2
 ENVIRONMENT = {

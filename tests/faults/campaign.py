@@ -14,7 +14,7 @@ from tests.faults.parts import Part
 from tests.faults.results import result_of
 from tests.faults.running import Running
 from tests.faults.traffic import Accepted, Client, Traffic
-from tests.workers.test_webhooks import Receiver
+from tests.receiver import Receiver
 
 _MEAN_PAUSE_SECONDS = 1.5
 _ENDED_SECONDS = 300.0

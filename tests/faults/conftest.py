@@ -15,7 +15,7 @@ from tests.faults.faults import Site
 from tests.faults.jobs import BATCH, HOOKED, MEDIUM, SHORT
 from tests.faults.running import Running, running
 from tests.faults.traffic import Client
-from tests.workers.test_webhooks import Receiver, receiving
+from tests.receiver import Receiver, receiving
 
 JOBS = (*SHORT, MEDIUM[0], BATCH, HOOKED)
 MAX_ATTEMPTS = 3

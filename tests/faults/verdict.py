@@ -16,8 +16,8 @@ from tests.faults.jobs import Job
 from tests.faults.results import TERMINAL, result_of
 from tests.faults.running import Running
 from tests.faults.traffic import Accepted
+from tests.receiver import Receiver
 from tests.service.stored import stored
-from tests.workers.test_webhooks import Receiver
 
 # A try whose outcome nobody noted is made again when its lease of two minutes is over.
 _DELIVERED_SECONDS = 150.0

@@ -100,6 +100,33 @@ def test_rows_go_through_every_migration(empty: Settings) -> None:
     assert tables(empty) == set()
 
 
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://Example.org/fits", "example.org:443"),
+        ("http://example.org?a=b", "example.org:80"),
+        ("http://[::1]:8080/", "::1:8080"),
+    ],
+)
+def test_messages_that_wait_are_known_by_their_hosts(empty: Settings, url: str, host: str) -> None:
+    migrate(empty, "0010")
+    database = Database(empty.database_address)
+    with database.write() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO deliveries (id, owner, subject, url, body, created_at, state, n_tries,"
+                " next_at) VALUES ('msg_1', 'o', 'fit_1', :url, '{}', 1, 'waiting', 0, 1)"
+            ),
+            {"url": url},
+        )
+
+    migrate(empty)
+
+    with database.read() as connection:
+        assert connection.execute(text("SELECT host FROM deliveries")).scalar() == host
+    database.close()
+
+
 def test_a_version_that_knows_fits_alone_finds_nothing_else(empty: Settings) -> None:
     # given a fit and a range test, each with an artifact
     migrate(empty)

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from service.settings import Settings
+from tests.receiver import Receiver, receiving
 from tests.stack.conftest import serving
 from tests.stack.given import LONG
 from tests.stack.processes import computing_processes
@@ -20,7 +21,6 @@ from tests.stack.test_lr_range_tests import URL as RANGE_TESTS
 from tests.stack.test_lr_range_tests import WAIT, body, range_test, until_running
 from tests.stack.test_webhooks import SENDING, told, until
 from tests.stack.test_webhooks import post as post_hooked
-from tests.workers.test_webhooks import Receiver, receiving
 
 QUICK = SENDING | {"THALWEG_LEASE_SECONDS": "2"}
 

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from tests.receiver import SECRET, Receiver
 from tests.stack.conftest import SMALL, serving
 from tests.stack.test_events import COLUMNS
-from tests.workers.test_webhooks import SECRET, Receiver
 
 SENDING = {
     "THALWEG_WEBHOOK_SECRET": SECRET,

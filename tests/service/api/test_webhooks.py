@@ -8,10 +8,10 @@ from pydantic import SecretStr, ValidationError
 
 from service.context import Context
 from service.settings import Settings
+from tests.receiver import SECRET
 from tests.service.api.test_resources import COLUMNS
 from tests.service.claiming import claim_one
 from tests.service.test_lifecycle import finish
-from tests.workers.test_webhooks import SECRET
 
 URL = "https://example.org/fits?course=ml"
 ALL = ["fit.succeeded", "fit.failed", "fit.cancelled"]
