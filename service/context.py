@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from service.callers import NOBODY, Caller
 from service.database import Database
 from service.events import Events
 from service.queue import WakeUps, connect_redis
@@ -11,13 +12,17 @@ from service.storage import ObjectStore, open_store
 
 @dataclass(frozen=True)
 class Context:
-    """One process's hold on the parts of the service; safe to share between threads."""
+    """One process's hold on the parts of the service; safe to share between threads.
+
+    In a request `caller` says on whose behalf.
+    """
 
     settings: Settings
     database: Database
     storage: ObjectStore
     queue: WakeUps
     events: Events
+    caller: Caller = NOBODY
 
     def close(self) -> None:
         """Give every connection back."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from service.database import Database
+from service.database import Database, DatabaseError
 from service.database import keys as queries
 from service.errors import InvalidInput, NotFound, Unauthorized
 from service.ids import new_id, rfc3339
@@ -93,6 +93,16 @@ class KeyRing:
             if len(self._known) > _MOST_KNOWN:
                 self._known.popitem(last=False)
         return principal
+
+    def holds(self, key: str | None) -> bool:
+        """Whether `principal` still finds somebody; a database that is away takes no key back."""
+        try:
+            self.principal(key)
+        except Unauthorized:
+            return False
+        except DatabaseError:
+            return True
+        return True
 
     def _look_up(self, digest: str) -> Principal:
         with self._database.read() as connection:

@@ -142,6 +142,11 @@ class Settings(BaseSettings):
         gt=0,
         description="How old an object that no row names is when it is forgotten.",
     )
+    stream_seconds: float = Field(
+        default=3600,
+        gt=0,
+        description="How long an event stream stays open before its client is to come again.",
+    )
     inline_artifact_bytes: int = Field(
         default=65_536,
         ge=0,

@@ -1,5 +1,7 @@
 """Who may ask for what, and how often."""
 
+from functools import partial
+
 from flask import Flask, Response, current_app, g, request
 
 from service.api.openapi import Operation, operation_of
@@ -29,12 +31,13 @@ def install(app: Flask) -> None:
 
 def _admit(described: Operation, ring: KeyRing, rates: Rates) -> None:
     """Note who asks; raises Unauthorized, Forbidden and RateLimited."""
-    principal = ring.principal(_key())
+    key = _key()
+    principal = ring.principal(key)
     scope = described.scope or ("read" if request.method in _READING else "write")
     if scope not in principal.scopes:
         held = ", ".join(sorted(principal.scopes))
         raise Forbidden(f"this needs a key of scope {scope!r}; this one has {held}")
-    rate_limit = admit(principal).settings.rate_limit
+    rate_limit = admit(principal, partial(ring.holds, key)).settings.rate_limit
     if rate_limit is not None:
         g.budget = rates.spend(principal.owner, rate_limit)
         if not g.budget.allowed:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import orjson
@@ -110,7 +111,7 @@ def told(look: Callable[[], object], so_far: _SoFar, follow: _Follow) -> Respons
     if after >= END_ID:
         # The one answer after which no client comes again.
         return Response(status=204)
-    return event_stream(follow(after=after, should_stop=draining))
+    return event_stream(partial(follow, after=after))
 
 
 def _listed(events: Sequence[Event]) -> Response:

@@ -1,5 +1,6 @@
 """What a view reads of its request."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -8,9 +9,10 @@ from pydantic import BaseModel
 
 from service.api.bodies import Body
 from service.api.validation import parse_json
+from service.callers import Caller
 from service.context import Context
 from service.errors import InvalidInput, NotAcceptable, Place, Unauthorized, UnsupportedMediaType
-from service.keys import Principal
+from service.keys import OPEN_OWNER, Principal
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -25,14 +27,21 @@ def opened_context() -> Context:
 class _Admitted:
     principal: Principal
     context: Context
+    key_holds: Callable[[], bool]
 
 
-def admit(principal: Principal) -> Context:
-    """Note who asks; the parts of the service, bounded by what their key may have."""
+def admit(principal: Principal, key_holds: Callable[[], bool]) -> Context:
+    """Note who asks; the parts of the service, bounded by what their key may have.
+
+    `key_holds` says later whether they still may.
+    """
     opened = opened_context()
-    settings = principal.limits.applied_to(opened.settings)
-    bounded = opened if settings is opened.settings else replace(opened, settings=settings)
-    g.admitted = _Admitted(principal, bounded)
+    bounded = replace(
+        opened,
+        settings=principal.limits.applied_to(opened.settings),
+        caller=Caller(None if principal.owner == OPEN_OWNER else principal.owner),
+    )
+    g.admitted = _Admitted(principal, bounded, key_holds)
     return bounded
 
 
@@ -49,6 +58,11 @@ def principal() -> Principal:
 def owner() -> str:
     """Who asks."""
     return principal().owner
+
+
+def key_holds() -> Callable[[], bool]:
+    """What says, after the request too, whether its key still holds."""
+    return _admitted().key_holds
 
 
 def _admitted() -> _Admitted:

@@ -1,16 +1,18 @@
-"""Server-sent events (the HTML standard's event streams), and how many are open at once."""
+"""Server-sent events (the HTML standard's event streams): how many are open, and how long."""
 
 import socket
 import struct
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from typing import Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, Self
 
 from flask import Response, request
 
+from service.api.requests import context, key_holds
+from service.api.waiting import draining
 from service.errors import InvalidInput, Place, TooManyStreams
 from service.events import Event
+from service.places import Places
 
 # Each holds a thread: see `service.api.server`.
 MOST_STREAMS = 128
@@ -23,7 +25,16 @@ _COMMENT_SECONDS = 15.0
 _WRITE_SECONDS = 10
 _LONGEST_ID = 16
 
-_free = threading.BoundedSemaphore(MOST_STREAMS)
+_places = Places(MOST_STREAMS, "event streams", TooManyStreams)
+
+
+class Follow(Protocol):
+    """Gives events as they come, up to their end or until `should_stop()`.
+
+    It asks at every sequence of events, and gives an empty one every few seconds.
+    """
+
+    def __call__(self, *, should_stop: Callable[[], bool]) -> Iterator[Sequence[Event]]: ...
 
 
 def last_event_id() -> int:
@@ -35,10 +46,14 @@ def last_event_id() -> int:
     return int(given)
 
 
-def event_stream(told: Iterator[Sequence[Event]]) -> Response:
-    """The events as they come; raises TooManyStreams."""
+def event_stream(follow: Follow) -> Response:
+    """The events as they come; raises TooManyStreams and QuotaExceeded.
+
+    It ends early, so that the client comes again after its last event, where the process is stopped
+    or `stream_seconds` are over; and where its key has been revoked.
+    """
     # Nobody would read what is sent to a HEAD, nor close it.
-    body = () if request.method == "HEAD" else _Stream(told)
+    body = () if request.method == "HEAD" else _Stream(follow, context().caller.owner, _ending())
     _bound_writes()
     answer = Response(body, content_type=MEDIA_TYPE)
     answer.headers["Cache-Control"] = "no-store"
@@ -46,6 +61,13 @@ def event_stream(told: Iterator[Sequence[Event]]) -> Response:
     answer.headers["X-Accel-Buffering"] = "no"
     answer.vary.add("Accept")
     return answer
+
+
+def _ending() -> Callable[[], bool]:
+    """What says whether the stream that begins now is to end."""
+    until = time.monotonic() + context().settings.stream_seconds
+    holds = key_holds()
+    return lambda: draining() or time.monotonic() > until or not holds()
 
 
 def _bound_writes() -> None:
@@ -59,11 +81,11 @@ def _bound_writes() -> None:
 class _Stream:
     """A stream's bytes; it counts as open until it is closed."""
 
-    def __init__(self, told: Iterator[Sequence[Event]]) -> None:
-        if not _free.acquire(blocking=False):
-            raise TooManyStreams(f"{MOST_STREAMS} event streams are open already")
+    def __init__(self, follow: Follow, owner: str | None, should_stop: Callable[[], bool]) -> None:
+        _places.take(owner)
+        self._owner = owner
         self._closed = False
-        self._bytes = self._until_over(_written(told))
+        self._bytes = self._until_over(_written(follow(should_stop=should_stop)))
 
     def __iter__(self) -> Self:
         return self
@@ -75,7 +97,7 @@ class _Stream:
         """Let another one in."""
         if not self._closed:
             self._closed = True
-            _free.release()
+            _places.give_back(self._owner)
 
     def _until_over(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         try:

@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from service import lifecycle
-from service.api import streams, waiting
 from service.context import Context, open_context
 from service.following import END_ID
 from service.lifecycle import Claim
@@ -275,60 +273,6 @@ def test_another_form_is_refused(http: FlaskClient) -> None:
     fit_id = create_fit(http)["id"]
 
     assert http.get(f"/v1/fits/{fit_id}/events", headers={"Accept": "text/csv"}).status_code == 406
-
-
-@pytest.fixture
-def undrained() -> Iterator[None]:
-    yield
-    waiting._draining.clear()
-
-
-@pytest.mark.usefixtures("undrained")
-def test_streams_close_when_the_process_is_stopped(http: FlaskClient, context: Context) -> None:
-    fit_id = create_fit(http)["id"]
-    threading.Timer(0.2, waiting.begin_drain).start()
-
-    events = streamed(http, fit_id)
-
-    assert types(events) == ["status queued"]
-    waiting._draining.clear()
-    assert finish(context, claimed(context, fit_id))
-    assert types(streamed(http, fit_id, after=events[-1]["id"])) == [
-        "status running", "end succeeded",
-    ]  # fmt: skip
-
-
-def test_a_silent_stream_is_kept_alive_by_comments(
-    http: FlaskClient, context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(streams, "_COMMENT_SECONDS", 1.0)
-    fit_id = create_fit(http)["id"]
-    claim = claimed(context, fit_id)
-
-    with later(3, finish, context, claim):
-        text = http.get(f"/v1/fits/{fit_id}/events").text
-
-    assert "\n\n: still here\n\n" in text
-    assert types(events_of(text)) == ["status queued", "status running", "end succeeded"]
-
-
-def test_streams_are_bounded_and_leave_their_room_behind(http: FlaskClient) -> None:
-    url = f"/v1/fits/{create_fit(http)['id']}/events"
-    opened = [http.get(url) for _ in range(streams.MOST_STREAMS)]
-
-    assert {answer.status_code for answer in opened} == {200}
-    refused = http.get(url)
-    beside = [http.get(url, headers=JSON), http.head(url), http.get("/livez")]
-
-    assert (refused.status_code, refused.get_json()["code"]) == (503, "too_many_streams")
-    assert int(refused.headers["Retry-After"]) > 0
-    assert [answer.status_code for answer in beside] == [200, 200, 200]
-    for answer in opened:
-        answer.close()
-    again = [http.get(url) for _ in range(streams.MOST_STREAMS)]
-    assert {answer.status_code for answer in again} == {200}
-    for answer in again:
-        answer.close()
 
 
 @hypothesis_settings(
