@@ -4,11 +4,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from service.context import Context
-from service.errors import Place, ThalwegError, Unavailable, WorkerFailed
+from service.errors import Place, ThalwegError, Unavailable, WorkerFailed, WorkersBusy
 from service.ids import new_id
+from service.places import Places
 from service.queue import BROKER_ERRORS
 
+# Each holds a thread: see `service.api.server`.
+MOST_ERRANDS = 64
+
 _DONE_WITHIN_SECONDS = 30.0
+_places = Places(MOST_ERRANDS, "requests to workers", WorkersBusy)
 
 # What a worker's outcome is called in the ticket's stream.
 Outcome = Literal["done", "refused", "failed"]
@@ -17,9 +22,21 @@ Outcome = Literal["done", "refused", "failed"]
 def run_errand(context: Context, kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Have a worker do it; what it tells.
 
-    Raises whichever of our errors the worker met, WorkerFailed where it crashed, and Unavailable
-    where no worker has done it in time.
+    Raises whichever of our errors the worker met, WorkerFailed where it crashed, Unavailable where
+    no worker has done it in time, and WorkersBusy or QuotaExceeded where too many wait already.
     """
+    with _places.taken(context.caller.owner):
+        outcome, data = _awaited(context, kind, arguments)
+    if outcome == "done":
+        return data
+    if outcome == "refused":
+        raise _refusal(data)
+    raise WorkerFailed(data["detail"])
+
+
+def _awaited(
+    context: Context, kind: str, arguments: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
     ticket = new_id("errand")
     try:
         context.queue.errand({"ticket": ticket, "kind": kind, "arguments": dict(arguments)})
@@ -29,12 +46,7 @@ def run_errand(context: Context, kind: str, arguments: Mapping[str, Any]) -> dic
         raise Unavailable("redis does not answer, so that no worker can be asked") from error
     if told is None:
         raise Unavailable(f"no worker had time within {_DONE_WITHIN_SECONDS:.0f} s")
-    outcome, data = told
-    if outcome == "done":
-        return data
-    if outcome == "refused":
-        raise _refusal(data)
-    raise WorkerFailed(data["detail"])
+    return told
 
 
 def told_of(error: ThalwegError) -> dict[str, Any]:

@@ -19,7 +19,8 @@ ThalwegError
 │   └── KeyInFlight         the first request with this key is still being answered
 ├── QueueFull
 ├── Unavailable             a part of the service is missing for now
-│   └── TooManyStreams
+│   ├── TooManyStreams
+│   └── WorkersBusy         as many requests wait for workers as may
 ├── Damaged                 what was stored is no longer what was written
 ├── WorkerFailed            a worker crashed at what a request asked for
 ├── DemoFailed              the demo's service refused a step of it
@@ -218,6 +219,13 @@ class TooManyStreams(Unavailable):
 
     code = "too_many_streams"
     title = "Too many streams"
+
+
+class WorkersBusy(Unavailable):
+    """As many requests of this process wait for a worker's answer as it has room for."""
+
+    code = "workers_busy"
+    title = "Workers busy"
 
 
 class Damaged(ThalwegError):

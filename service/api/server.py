@@ -16,15 +16,17 @@ from service import keys, listener
 from service.api import connections, memory
 from service.api.streams import MOST_STREAMS
 from service.api.waiting import MOST_WAITS, begin_drain
+from service.errands import MOST_ERRANDS
 from service.processes import die_with
 from service.settings import METRICS_DIRECTORY, Settings
 
 bind = "127.0.0.1:8000"
 workers = 2
-# Waits and event streams hold a thread each, and do next to nothing on it. However many of them
-# there are, as many threads are left for everything else; one is made when it is first needed.
+# Waits, event streams and requests to workers hold a thread each, and do next to nothing on it.
+# However many of them there are, as many threads are left for everything else; one is made when it
+# is first needed.
 worker_class = "service.api.worker.ProblemWorker"
-threads = 32 + MOST_STREAMS + MOST_WAITS
+threads = 32 + MOST_STREAMS + MOST_WAITS + MOST_ERRANDS
 
 # A worker is alive while its main thread runs; this is no limit on a request. Only a body that
 # is parsed in one call can keep the interpreter from that thread for long.

@@ -2,13 +2,15 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import redis
 
 from service import errands
+from service.callers import Caller
 from service.context import Context, open_context
 from service.errands import run_errand, told_of
 from service.errors import (
@@ -18,10 +20,13 @@ from service.errors import (
     InvalidTable,
     NotFound,
     Place,
+    QuotaExceeded,
     ThalwegError,
     Unavailable,
     WorkerFailed,
+    WorkersBusy,
 )
+from service.places import Places
 from tests.service.messages import next_errand
 
 
@@ -91,3 +96,51 @@ def test_without_redis_no_worker_can_be_asked(context: Context) -> None:
         run_errand(alone, "predict", {})
 
     alone.close()
+
+
+@pytest.fixture
+def few_places(monkeypatch: pytest.MonkeyPatch) -> Places:
+    """Eight places, two for each owner."""
+    places = Places(8, "requests to workers", WorkersBusy)
+    monkeypatch.setattr(errands, "_places", places)
+    return places
+
+
+def test_as_many_wait_for_workers_as_there_are_places(context: Context, few_places: Places) -> None:
+    # given requests that wait, of one owner and of several
+    ada, bob = (replace(context, caller=Caller(owner)) for owner in ("ada", "bob"))
+    with ExitStack() as held:
+        for owner in ("ada", "ada", "cy", "cy", "dan"):
+            held.enter_context(few_places.taken(owner))
+
+        # then that owner has no more places, and others have theirs
+        with pytest.raises(QuotaExceeded) as refused:
+            run_errand(ada, "predict", {})
+        assert refused.value.retry_after_seconds
+        with told(context, "done", {"n": 1}):
+            assert run_errand(bob, "predict", {}) == {"n": 1}
+
+        # until there are none
+        for owner in ("dan", "eve", "eve"):
+            held.enter_context(few_places.taken(owner))
+        for caller in (bob, context):
+            with pytest.raises(WorkersBusy, match="8 requests") as full:
+                run_errand(caller, "predict", {})
+            assert full.value.retry_after_seconds
+    assert context.queue.undelivered("errands") == 0
+
+
+def test_whatever_becomes_of_an_errand_its_place_is_free_again(
+    context: Context, few_places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for outcome in ("refused", "failed"):
+        data = told_of(NotFound("why")) if outcome == "refused" else {"detail": "why"}
+        with told(context, outcome, data), pytest.raises(ThalwegError):
+            run_errand(context, "predict", {})
+    monkeypatch.setattr(errands, "_DONE_WITHIN_SECONDS", 0.05)
+    with pytest.raises(Unavailable):
+        run_errand(context, "predict", {})
+
+    with ExitStack() as held:
+        for _ in range(few_places.n):
+            held.enter_context(few_places.taken(None))

@@ -8,7 +8,8 @@ from flask.testing import FlaskClient
 from service import errands
 from service.api.problems import status_of
 from service.context import Context
-from service.errors import NotFound, ThalwegError, WorkerFailed
+from service.errors import NotFound, ThalwegError, WorkerFailed, WorkersBusy
+from service.places import Places
 from service.reproduction import NotReproducible
 from service.schemas.answers import ValidFit
 from tests.service.api.test_problems import problem
@@ -172,3 +173,25 @@ def test_what_is_not_valid_is_refused_like_the_real_call(
 )
 def test_every_refusal_has_a_status(kind: type[ThalwegError], status: int) -> None:
     assert status_of(kind) == status
+
+
+def test_requests_past_the_places_at_workers_are_told_to_come_again(
+    http: FlaskClient, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a process whose places are all taken
+    places = Places(1, "requests to workers", WorkersBusy)
+    monkeypatch.setattr(errands, "_places", places)
+    monkeypatch.setattr(errands, "_DONE_WITHIN_SECONDS", 0.1)
+
+    # then whatever needs a worker's answer is refused at once, and nothing else is
+    with places.taken(None):
+        for refused in (
+            http.post(f"{url}/predictions", json=ROWS),
+            http.post(f"{url}/evaluations", json={"dataset": {"columns": COLUMNS}}),
+            http.post("/v1/gradients", json=GRADIENT),
+            http.get(f"{url}/plots/loss.png"),
+        ):
+            assert problem(refused, 503)["code"] == "workers_busy"
+            assert int(refused.headers["Retry-After"]) > 0
+        assert http.get("/livez").status_code == http.get(url).status_code == 200
+    assert problem(http.post(f"{url}/predictions", json=ROWS), 503)["code"] == "unavailable"
