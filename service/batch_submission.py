@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+import structlog
 
 from service.batch_members import Member, Members, Parse, prepared_members
 from service.batches import batch_body
+from service.callers import Caller
 from service.chunks import chunks
 from service.context import Context
 from service.database import Connection
@@ -25,6 +27,8 @@ from service.starts import stored_origins
 from service.submission import refuse_full
 from service.sweeps import Bodies
 from service.waking import wake
+
+log = structlog.get_logger(__name__)
 
 _ROWS_AT_ONCE = 500
 
@@ -46,7 +50,6 @@ def submit_batch(
     *,
     owner: str,
     parse: Parse,
-    traceparent: str | None = None,
     ticket: Ticket | None = None,
 ) -> dict[str, Any]:
     """Queue every fit or none, then wake a worker; the batch as clients see it.
@@ -61,8 +64,9 @@ def submit_batch(
         _refuse_metric(about.select, members)
         row = _row(about, members, owner)
         ids = new_ids("fit", len(members.fits))
-        _queue(context, members, row, ids, traceparent=traceparent, ticket=ticket)
+        _queue(context, members, row, ids, ticket)
         queues = {one.queue for one in members.fits}
+    log.info("batch_submitted", **context.caller.named, batch_id=row["id"], n_fits=len(ids))
     wake(context, sorted(queues))
     counts = {"queued": len(ids), "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0}
     return batch_body(row, counts, None)
@@ -73,8 +77,6 @@ def _queue(
     members: Members,
     row: dict[str, Any],
     ids: list[str],
-    *,
-    traceparent: str | None,
     ticket: Ticket | None,
 ) -> None:
     """All of it in one transaction."""
@@ -87,7 +89,7 @@ def _queue(
             refuse_full(context, connection, row["owner"], len(ids))
             _hold(connection, members)
             queries.insert_batch(connection, row)
-            for rows in chunks(_fit_rows(row, ids, members.fits, traceparent), _ROWS_AT_ONCE):
+            for rows in chunks(_fit_rows(row, ids, members.fits, context.caller), _ROWS_AT_ONCE):
                 fit_queries.insert_fits(connection, rows)
             if artifacts:
                 fit_queries.insert_artifacts(connection, artifacts)
@@ -129,7 +131,7 @@ def _row(about: About, members: Members, owner: str) -> dict[str, Any]:
 
 
 def _fit_rows(
-    batch: dict[str, Any], ids: list[str], members: list[Member], traceparent: str | None
+    batch: dict[str, Any], ids: list[str], members: list[Member], caller: Caller
 ) -> Iterator[dict[str, Any]]:
     now = batch["created_at"]
     common = {
@@ -140,7 +142,7 @@ def _fit_rows(
         "attempt": 1,
         "fence": 0,
         "woken_at": now,
-        "traceparent": traceparent,
+        **caller.named,
         "batch_id": batch["id"],
     }
     for i, (fit_id, member) in enumerate(zip(ids, members, strict=True)):

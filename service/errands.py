@@ -39,7 +39,14 @@ def _awaited(
 ) -> tuple[str, dict[str, Any]]:
     ticket = new_id("errand")
     try:
-        context.queue.errand({"ticket": ticket, "kind": kind, "arguments": dict(arguments)})
+        context.queue.errand(
+            {
+                "ticket": ticket,
+                "kind": kind,
+                "arguments": dict(arguments),
+                "caller": dict(context.caller.named),
+            }
+        )
         told = context.events.first(ticket, seconds=_DONE_WITHIN_SECONDS)
         context.events.forget(ticket)
     except BROKER_ERRORS as error:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import structlog
 
+from service.callers import Caller
 from service.context import Context
 from service.database import Connection, life
 from service.database.batches import end_batches, overdue_batches
@@ -71,12 +72,19 @@ class Claim:
     validation: StoredDataset | None
     created_at: float
     started_at: float
-    traceparent: str | None
+    # The request that made it.
+    caller: Caller
     # Where it is one of a batch: which, and by what the batch's best one is chosen.
     batch_id: str | None = None
     metric: str | None = None
     # Whether others of its owner wait until it has ended.
     bounded: bool = False
+
+    @property
+    def named(self) -> Mapping[str, Any]:
+        """What every line of a log about the fit says."""
+        fit = {"fit_id": self.fit_id, "kind": self.kind, "attempt": self.attempt}
+        return {**fit, **self.caller.named}
 
 
 @dataclass(frozen=True)
@@ -150,7 +158,7 @@ def _claim(row: Any, *, bounded: bool) -> Claim:
         validation=validation,
         created_at=row.created_at,
         started_at=row.started_at,
-        traceparent=row.traceparent,
+        caller=Caller(request_id=row.request_id, traceparent=row.traceparent),
         batch_id=row.batch_id,
         metric=row.metric,
     )

@@ -4,6 +4,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
+
+from service.callers import Caller
 from service.context import Context
 from service.database import Connection
 from service.database import datasets as dataset_queries
@@ -20,13 +23,14 @@ from service.schemas.lr_range import LrRangeRequest
 from service.starts import stored_origins
 from service.waking import wake
 
+log = structlog.get_logger(__name__)
+
 
 def submit(
     context: Context,
     request: FitRequest | LrRangeRequest,
     *,
     owner: str,
-    traceparent: str | None = None,
     ticket: Ticket | None = None,
 ) -> dict[str, Any]:
     """Queue the fit, then wake a worker; the fit as clients see it.
@@ -36,22 +40,28 @@ def submit(
     KeyInFlight.
     """
     with prepared(context, request, owner) as ready:
-        row = _queue(context, ready, traceparent, ticket)
+        row, is_new = _queue(context, ready, ticket)
+    log.info(
+        "fit_submitted" if is_new else "fit_reused",
+        **context.caller.named,
+        fit_id=row["id"],
+        kind=row["kind"],
+    )
     if row["status"] == "queued":
         wake(context, [row["queue"]])
     return ready.kind.body(row)
 
 
 def _queue(
-    context: Context, ready: Prepared, traceparent: str | None, ticket: Ticket | None
-) -> Mapping[str, Any]:
-    """The new fit's row with its dataset's facts, or that of an earlier one to be reused."""
-    row = _row(ready, traceparent)
+    context: Context, ready: Prepared, ticket: Ticket | None
+) -> tuple[Mapping[str, Any], bool]:
+    """The new fit's row with its dataset's facts, or else that of an earlier one to be reused."""
+    row = _row(ready, context.caller)
     known = _known(context, ready, row)
     if known is not None:
         with context.database.write() as connection:
             redeem(connection, ticket, known["id"])
-        return known
+        return known, False
     origins = {} if ready.origin is None else {row["id"]: ready.origin}
     with stored_origins(context, origins) as artifacts:
 
@@ -66,10 +76,11 @@ def _queue(
                 hold_bounded(context.settings, connection, row["owner"])
                 _hold(connection, row["dataset_id"], "/dataset")
                 insert(connection)
-    return {**row, "digest": ready.dataset["digest"], "n_rows": ready.dataset["n_rows"]}
+    facts = {"digest": ready.dataset["digest"], "n_rows": ready.dataset["n_rows"]}
+    return {**row, **facts}, True
 
 
-def _row(ready: Prepared, traceparent: str | None) -> dict[str, Any]:
+def _row(ready: Prepared, caller: Caller) -> dict[str, Any]:
     now = time.time()
     return {
         "id": new_id(ready.kind.id_prefix),
@@ -88,7 +99,7 @@ def _row(ready: Prepared, traceparent: str | None) -> dict[str, Any]:
         "attempt": 1,
         "fence": 0,
         "woken_at": now,
-        "traceparent": traceparent,
+        **caller.named,
         "tags": ready.request.tags,
         "metadata": ready.request.metadata,
     }

@@ -8,7 +8,6 @@ import ast
 import io
 import json
 import logging
-import re
 import subprocess
 import sys
 import time
@@ -35,6 +34,7 @@ from service.settings import Settings
 from service.tables.ingest import ingest
 from service.tables.inline import inline_pieces
 from service.telemetry import configure_logging
+from tests.logs import events_in, written_log
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [path for package in ("service", "workers") for path in (ROOT / package).rglob("*.py")]
@@ -288,17 +288,7 @@ HOSTILE_TEXTS = {
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What the configured log writes."""
-    stream = io.StringIO()
-    monkeypatch.setattr("sys.stderr", stream)
-    configure_logging(Settings(data_dir=tmp_path))
-    return stream
-
-
-def events_in(written: io.StringIO) -> list[dict[str, Any]]:
-    """The log's events; nothing of it moves a terminal's cursor."""
-    text = written.getvalue()
-    assert re.fullmatch(r"([ -~]+\n)*", text)
-    return [json.loads(line) for line in text.splitlines()]
+    return written_log(Settings(data_dir=tmp_path), monkeypatch)
 
 
 def _crashed(text: str) -> None:

@@ -1,12 +1,13 @@
 """The errands that requests wait for: do one, and tell how it went."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
 
 from service.context import Context
-from service.errands import told_of
+from service.errands import Outcome, told_of
 from service.errors import Gone, InvalidInput, Place, ThalwegError
 from service.storage import MissingObject
 from workers.engine import SpecificationError
@@ -27,21 +28,43 @@ ERRANDS: Mapping[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-def run_errand(context: Context, ticket: str, kind: str, arguments: Mapping[str, Any]) -> None:
-    """Do the errand; the ticket's stream says how it went."""
+def run_errand(
+    context: Context,
+    ticket: str,
+    kind: str,
+    arguments: Mapping[str, Any],
+    caller: Mapping[str, Any] | None = None,
+) -> None:
+    """Do the errand; the ticket's stream says how it went.
+
+    `caller` is what the log calls the request that waits for it.
+    """
+    named = {"errand": kind, "fit_id": arguments.get("fit_id"), **(caller or {})}
+    with structlog.contextvars.bound_contextvars(**named):
+        began = time.perf_counter()
+        outcome, told = _done(context, kind, arguments)
+        log.info(
+            f"errand_{outcome}",
+            seconds=round(time.perf_counter() - began, 6),
+            code=told["code"] if outcome == "refused" else None,
+        )
+        context.events.publish(ticket, outcome, told)
+
+
+def _done(
+    context: Context, kind: str, arguments: Mapping[str, Any]
+) -> tuple[Outcome, dict[str, Any]]:
+    """How it went, and what whoever waits is told."""
     try:
-        told = ERRANDS[kind](context, **arguments)
+        return "done", ERRANDS[kind](context, **arguments)
     except ThalwegError as error:
-        context.events.publish(ticket, "refused", told_of(error))
+        return "refused", told_of(error)
     except SpecificationError as error:
         place = Place("invalid_spec", error.detail, error.pointer)
-        refusal = InvalidInput(error.detail, places=[place])
-        context.events.publish(ticket, "refused", told_of(refusal))
+        return "refused", told_of(InvalidInput(error.detail, places=[place]))
     except MissingObject as error:
-        context.events.publish(ticket, "refused", told_of(Gone(f"{error.key} is no longer kept")))
+        return "refused", told_of(Gone(f"{error.key} is no longer kept"))
     except Exception:
         # The outermost edge: whoever waits must hear of it, and the operator must see why.
-        log.exception("errand_crashed", errand=kind, arguments=arguments)
-        context.events.publish(ticket, "failed", {"detail": f"the worker failed at: {kind}"})
-    else:
-        context.events.publish(ticket, "done", told)
+        log.exception("errand_crashed", arguments=arguments)
+        return "failed", {"detail": f"the worker failed at: {kind}"}

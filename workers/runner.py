@@ -63,12 +63,7 @@ def run_waiting(context: Context, queue: str) -> None:
         ends = _Ends(context, heartbeat)
         done = compute_together(claims, data)
         for claim in claims:
-            with structlog.contextvars.bound_contextvars(
-                fit_id=claim.fit_id,
-                kind=claim.kind,
-                attempt=claim.attempt,
-                traceparent=claim.traceparent,
-            ):
+            with structlog.contextvars.bound_contextvars(**claim.named):
                 end = _run(context, claim, heartbeat, data, done.get(claim.fit_id))
             if end is not None:
                 ends.add(end)
@@ -106,9 +101,7 @@ class _Ends:
             self._heartbeat.release(end.claim)
             log.info(
                 "fit_ended" if done else "claim_lost",
-                fit_id=end.claim.fit_id,
-                attempt=end.claim.attempt,
-                traceparent=end.claim.traceparent,
+                **end.claim.named,
                 stop_reason=end.stop_reason,
             )
             if not done:

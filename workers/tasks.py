@@ -21,11 +21,13 @@ def run_fits(queue: str) -> None:
 
 
 @app.task(name=RUN_ERRAND)
-def run_errand(ticket: str, kind: str, arguments: dict[str, Any]) -> None:
+def run_errand(
+    ticket: str, kind: str, arguments: dict[str, Any], caller: dict[str, Any] | None = None
+) -> None:
     """Do what a request waits for, and tell it."""
     from workers.errands import run_errand as run  # noqa: PLC0415
 
-    run(child_context(), ticket, kind, arguments)
+    run(child_context(), ticket, kind, arguments, caller)
 
 
 @app.task(name=DELIVER)

@@ -28,6 +28,7 @@ from service.api import (
 from service.api.openapi import operation_of
 from service.api.queries import NoParameters, parameters
 from service.api.request_ids import HEADER, request_id
+from service.api.requests import traceparent
 from service.context import open_context
 from service.errors import NotFound
 from service.settings import Settings
@@ -82,6 +83,8 @@ def _begin() -> None:
     g.began = time.perf_counter()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    if (trace := traceparent()) is not None:
+        structlog.contextvars.bind_contextvars(traceparent=trace)
 
 
 def _refuse_nul() -> None:

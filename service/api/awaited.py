@@ -1,13 +1,12 @@
 """Answers about what takes a while: a job, or a batch of them."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 import orjson
-from flask import Response, request
+from flask import Response
 
 from service.api.examples import EVENTS
 from service.api.idempotency import once
@@ -25,7 +24,6 @@ from service.schemas.common import TERMINAL
 from service.waiting import wait_until_ended
 
 _LOOK_AGAIN_SECONDS = 1
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class _SoFar(Protocol):
@@ -122,9 +120,3 @@ def _listed(events: Sequence[Event]) -> Response:
     answer = json_response({"object": "list", "data": data}, headers={"Cache-Control": "no-store"})
     answer.vary.add("Accept")
     return answer
-
-
-def traceparent() -> str | None:
-    """The caller's trace (W3C), for the worker's log; None where it is none."""
-    given = request.headers.get("traceparent", "")
-    return given if _TRACEPARENT.fullmatch(given) else None

@@ -6,7 +6,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from service import batches
-from service.api.awaited import Awaited, events_operation, told, traceparent
+from service.api.awaited import Awaited, events_operation, told
 from service.api.bodies import Body
 from service.api.examples import BATCH, BATCH_LINES, RESULTS_CSV
 from service.api.links import with_batch_links, with_links
@@ -78,7 +78,6 @@ def create_batch() -> Response:
             about,
             owner=owner(),
             parse=partial(parse_object, FitRequest),
-            traceparent=traceparent(),
             ticket=ticket,
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response
 
 from service import fits, lifecycle, submission
-from service.api.awaited import Awaited, told, traceparent
+from service.api.awaited import Awaited, told
 from service.api.lists import list_response
 from service.api.queries import FitListParameters, list_query
 from service.api.requests import context, owner
@@ -37,9 +37,7 @@ class Jobs:
         """Queue a job: 200 where it has ended within the time that the request waits, else 202."""
 
         def submit(ticket: Ticket | None) -> dict[str, Any]:
-            return submission.submit(
-                context(), given, owner=owner(), traceparent=traceparent(), ticket=ticket
-            )
+            return submission.submit(context(), given, owner=owner(), ticket=ticket)
 
         return self._awaited().submitted(submit)
 

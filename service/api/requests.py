@@ -1,5 +1,6 @@
 """What a view reads of its request."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -15,6 +16,8 @@ from service.errors import InvalidInput, NotAcceptable, Place, Unauthorized, Uns
 from service.keys import OPEN_OWNER, Principal
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def opened_context() -> Context:
@@ -39,7 +42,11 @@ def admit(principal: Principal, key_holds: Callable[[], bool]) -> Context:
     bounded = replace(
         opened,
         settings=principal.limits.applied_to(opened.settings),
-        caller=Caller(None if principal.owner == OPEN_OWNER else principal.owner),
+        caller=Caller(
+            None if principal.owner == OPEN_OWNER else principal.owner,
+            g.request_id,
+            traceparent(),
+        ),
     )
     g.admitted = _Admitted(principal, bounded, key_holds)
     return bounded
@@ -63,6 +70,12 @@ def owner() -> str:
 def key_holds() -> Callable[[], bool]:
     """What says, after the request too, whether its key still holds."""
     return _admitted().key_holds
+
+
+def traceparent() -> str | None:
+    """The client's trace (W3C), for the logs; None where it is none."""
+    given = request.headers.get("traceparent", "")
+    return given if _TRACEPARENT.fullmatch(given) else None
 
 
 def _admitted() -> _Admitted:

@@ -43,7 +43,7 @@ _validation = datasets.alias("validation")
 # What a claim holds and no more: to read all of a row takes longer than a small fit's first steps.
 _CLAIMED_NAMES = (
     "id", "kind", "owner", "queue", "fence", "attempt", "spec", "validation_dataset_id",
-    "created_at", "started_at", "traceparent", "batch_id",
+    "created_at", "started_at", "traceparent", "request_id", "batch_id",
 )  # fmt: skip
 _CLAIMED: Select[Any] = (
     select(

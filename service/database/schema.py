@@ -119,7 +119,9 @@ fits = Table(
     Column("progress", JSON),
     Column("result", JSON),
     Column("error", JSON),
+    # The request that made it, as logs name it.
     Column("traceparent", String(60)),
+    Column("request_id", String(128)),
     Column("tags", JSON, nullable=False),
     Column("metadata", JSON, nullable=False),
     # One of a batch: which one, from 0, and the number by which the best one is chosen.

@@ -1,7 +1,6 @@
 """A hostile client's paths, names, headers and keys: what they are to reach, they do not."""
 
 import io
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from service.keys import create_key, digest_of, revoke_key
 from service.limits import Limits
 from service.settings import Settings
 from service.tables.writers import WRITERS
-from service.telemetry import configure_logging
+from tests.logs import events_in, written_log
 from tests.service.api.test_idempotency import FIT
 from tests.service.api.test_resources import COLUMNS, create_dataset, create_fit
 from tests.service.stored import stored
@@ -270,16 +269,7 @@ LOG_TEXTS = [
 def written(app: Flask, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What the app logs."""
     assert app.extensions["thalweg"].settings == settings
-    stream = io.StringIO()
-    monkeypatch.setattr("sys.stderr", stream)
-    configure_logging(settings)
-    return stream
-
-
-def events_in(written: io.StringIO) -> list[dict[str, Any]]:
-    """The log's events; nothing of it moves a terminal's cursor."""
-    assert re.fullmatch(r"([ -~]+\n)*", written.getvalue())
-    return [json.loads(line) for line in written.getvalue().splitlines()]
+    return written_log(settings, monkeypatch)
 
 
 @contextmanager
@@ -313,9 +303,11 @@ def test_each_request_is_one_line_of_the_log(http: FlaskClient, written: io.Stri
             ),
         ]
 
-    events = events_in(written)
+    logged = events_in(written)
 
-    assert [one["event"] for one in events] == ["request"] * len(answers)
+    events = [one for one in logged if one["event"] == "request"]
+    assert {one["event"] for one in logged} == {"request", "fit_submitted"}
+    assert len(events) == len(answers)
     assert [one["status"] for one in events] == [answer.status_code for answer in answers]
     assert {f"/v1/{hostile}" for hostile in LOG_TEXTS} < {one["path"] for one in events}
     # Each has the id that its client was told.
