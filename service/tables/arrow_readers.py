@@ -11,6 +11,7 @@ from service.tables.arrow_messages import check_messages
 from service.tables.columns import from_typed
 from service.tables.lists import expand, width
 from service.tables.mapped import MappedFile
+from service.tables.parquet_footer import row_groups
 from service.tables.pieces import Piece, ReadOptions, piece_rows
 from service.tables.places import refuse, refuse_bad_names
 
@@ -25,7 +26,7 @@ def read_parquet(path: Path, options: ReadOptions) -> Iterator[Piece]:
         with pyarrow.parquet.ParquetFile(
             path, memory_map=False, pre_buffer=False, buffer_size=_BUFFER_BYTES
         ) as file:
-            n_values = _refuse_large(file.metadata, options)
+            n_values = _refuse_large(path, file.metadata, options)
             size = piece_rows(-(-n_values // max(1, file.metadata.num_rows)) or 1)
             cutter = _Cutter(options)
             for batch in file.iter_batches(size, use_threads=False):
@@ -34,14 +35,18 @@ def read_parquet(path: Path, options: ReadOptions) -> Iterator[Piece]:
         raise InvalidTable(f"the Parquet file cannot be read: {error}") from error
 
 
-def _refuse_large(metadata: "pa.parquet.FileMetaData", options: ReadOptions) -> int:
+def _refuse_large(path: Path, metadata: "pa.parquet.FileMetaData", options: ReadOptions) -> int:
     """The values in the file, a list's each counted; raises TooLarge."""
-    n_bytes = n_values = 0
-    for i in range(metadata.num_row_groups):
-        group = metadata.row_group(i)
-        n_bytes += group.total_byte_size
-        n_values += sum(group.column(j).num_values for j in range(group.num_columns))
-    options.refuse_inflated(n_bytes)
+    groups = row_groups(path)
+    # What this does not read as Arrow does is no file that anyone writes.
+    if len(groups) != metadata.num_row_groups:
+        raise ValueError("the footer's row groups cannot be counted")
+    if any(len(group.n_values) != metadata.num_columns for group in groups):
+        raise ValueError(f"not every row group has the {metadata.num_columns} columns of the file")
+    if any(min(group.n_values, default=0) < 0 for group in groups):
+        raise ValueError("a column has fewer than 0 values")
+    n_values = sum(sum(group.n_values) for group in groups)
+    options.refuse_inflated(sum(group.n_bytes for group in groups))
     options.refuse_cells(n_values)
     return n_values
 
