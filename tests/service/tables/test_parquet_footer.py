@@ -102,7 +102,7 @@ def test_a_footer_that_contradicts_itself_ends_no_process() -> None:
 
 
 def read_mutated() -> None:
-    """Read each of the mutations that Arrow's class for a column chunk gives up at, or refuse it."""
+    """Read each of the mutations, or refuse it; says how many there were."""
     media_type = FORMS["parquet"](TABLES["numbers"])[1]
     n = 0
     for table, seeds in CONTRADICTING.items():
