@@ -13,6 +13,7 @@ import pyarrow.parquet
 from service.batches import find_row
 from service.context import Context
 from service.database import batches as queries
+from service.scores import score
 from service.spec_paths import value_at
 from service.tables.writers import Outbox
 
@@ -28,11 +29,11 @@ Columns = Mapping[str, str]
 
 def read_results(context: Context, batch_id: str, form: str, owner: str) -> Iterator[bytes]:
     """The results in one of `FORMS`, in pieces; raises NotFound and Gone."""
-    varied = find_row(context, batch_id, owner)["varied"]
-    return FORMS[form](_results(context, batch_id, varied))
+    batch = find_row(context, batch_id, owner)
+    return FORMS[form](_results(context, batch_id, batch["varied"], batch["metric"]))
 
 
-def _results(context: Context, batch_id: str, varied: list[str]) -> Iterator[Result]:
+def _results(context: Context, batch_id: str, varied: list[str], metric: str) -> Iterator[Result]:
     for row in _rows(context, batch_id):
         result = row.result or {}
         yield {
@@ -41,6 +42,8 @@ def _results(context: Context, batch_id: str, varied: list[str]) -> Iterator[Res
             "stop_reason": row.stop_reason,
             "varied": {path: value_at(row.spec, path) for path in varied},
             "final_loss": result.get("final_loss"),
+            # As the batch's `best`: no other fit than a success can be it.
+            "score": score(row.result, metric) if row.status == "succeeded" else None,
             "metrics": result.get("metrics"),
             "coefficients": result.get("coefficients"),
             "error": row.error and row.error["code"],
@@ -127,7 +130,7 @@ def _flat(result: Result) -> dict[str, Flat]:
     return {
         "fit": {name: result[name] for name in ("id", "status", "stop_reason", "error")},
         "varied": {name: _simple(value) for name, value in result["varied"].items()},
-        "loss": {"final_loss": result["final_loss"]},
+        "loss": {name: result[name] for name in ("final_loss", "score")},
         **{rows: _prefixed(rows, metrics.get(rows)) for rows in ("train", "validation")},
         "coefficients": _prefixed("coefficients", result["coefficients"]),
     }

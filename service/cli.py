@@ -1,6 +1,7 @@
 """The `thalweg` command.
 
-Exit codes: 0 done, 1 refused or failed with the reason on stderr, 2 wrong usage.
+Exit codes of what runs the service: 0 done, 1 refused or failed with the reason on stderr, 2 wrong
+usage. Those of the client are in `service.client.exits`, and mean the same as far as these go.
 """
 
 import json
@@ -9,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +21,7 @@ from rich.console import Console
 from service import keys as key_admin
 from service import launcher
 from service.client import commands as client_commands
+from service.client.exits import EPILOG
 from service.database import Database
 from service.database import migrate as migrate_database
 from service.errors import ThalwegError
@@ -26,8 +29,25 @@ from service.queue import LONG_QUEUES, QUICK_QUEUES
 from service.settings import METRICS_DIRECTORY, Settings
 from service.telemetry import configure_logging
 
-app = typer.Typer(help="Thalweg fits models over HTTP.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 client_commands.install(app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"thalweg {metadata.version('thalweg')}")
+        raise typer.Exit
+
+
+@app.callback(epilog=EPILOG)
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Thalweg fits models over HTTP: a service, and its client for terminals."""
+
 
 DataDir = Annotated[
     Path | None,
@@ -209,4 +229,4 @@ def _reasons() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="thalweg")

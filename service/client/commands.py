@@ -1,189 +1,280 @@
-"""`thalweg fit`, `sweep`, `get` and `watch`.
-
-Exit codes: 0 done; 1 refused, with what to mend; 2 wrong usage; 3 a fit failed; 4 a fit was
-cancelled; 5 the service does not answer. With `--json` stdout has the answer and nothing else.
-"""
+"""`thalweg fit`, `sweep`, `get`, `watch`, `cancel`, `delete`, `list` and `upload`."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from service.client import specs
-from service.client.http import Refused, Service, Unreachable
-from service.client.showing import BatchBar, FitBar, show_best, show_fit
+from service.client import options, specs
+from service.client.errors import ClientError, Interrupted, Refused, WrongUsage
+from service.client.exits import EPILOG, Exit, exit_of
+from service.client.following import follow
+from service.client.http import Service
+from service.client.options import AsJson, Data, Detached, JobId, taking
+from service.client.showing import Page, leave_stdout, show, show_batch, show_list
 
-REFUSED, FAILED, CANCELLED, UNREACHABLE = 1, 3, 4, 5
-_ENDS: Mapping[str, int] = {"succeeded": 0, "failed": FAILED, "cancelled": CANCELLED}
-_DEFAULT_URL = "http://127.0.0.1:8000"
+Asked = Callable[[], Service]
+Said = Callable[[], dict[str, Any]]
+
 # What an id's prefix says is asked for.
 _PATHS = {"fit": "fits", "bat": "batches", "lrt": "lr-range-tests", "ds": "datasets"}
-_N_SHOWN = 10
-# What is meant where only arguments are given.
-_PLAIN = {"model": "linear", "optimizer": "sgd"}
+_ID = re.compile(rf"({'|'.join(_PATHS)})_[0-9A-Za-z]+")
+_RANDOM_FITS = 20
+_ENDED = "conflict"
 
-Url = Annotated[str, typer.Option(envvar="THALWEG_URL", help="The service's address.")]
-Key = Annotated[
-    str | None,
-    typer.Option(envvar="THALWEG_KEY", help="The API key, where the service asks for one."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, and nothing else.")]
-Data = Annotated[str, typer.Argument(help="A table's file, or a dataset's id.")]
-Target = Annotated[str, typer.Option(help="The target column, or several between commas.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Any member of the spec: optimizer.momentum=0.9; any number."),
-]
-Detached = Annotated[bool, typer.Option(help="Queue it, print its id, and do not wait.")]
+
+class Listed(StrEnum):
+    """What there are lists of."""
+
+    FITS = "fits"
+    BATCHES = "batches"
+    RANGE_TESTS = "lr-range-tests"
+    DATASETS = "datasets"
 
 
 def install(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (fit, sweep, get, watch):
-        app.command()(command)
+    for name, (command, examples) in _COMMANDS.items():
+        shown = "\n".join(["Examples:", *(f"  {example}" for example in examples), "", EPILOG])
+        app.command(name, epilog=shown)(command)
 
 
-def fit(  # noqa: PLR0913, PLR0917 (each is an option)
+@taking(said=options.spec, asked=options.service)
+def fit(  # noqa: PLR0917 (each is an option)
     data: Data,
-    target: Target,
-    features: Annotated[str | None, typer.Option(help="Columns between commas.")] = None,
-    model: Annotated[str | None, typer.Option(help="linear, logistic, mlp, …")] = None,
-    degree: Annotated[int | None, typer.Option(help="A polynomial's.")] = None,
-    hidden: Annotated[str | None, typer.Option(help="An mlp's layers: 16,16.")] = None,
-    activation: Annotated[str | None, typer.Option(help="An mlp's: relu, tanh, …")] = None,
-    loss: Annotated[str | None, typer.Option(help="mse, huber, bce, cross_entropy, …")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="sgd, adam, lbfgs, …")] = None,
-    lr: Annotated[float | None, typer.Option(help="The learning rate.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Updates, instead of epochs.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Default: all rows.")] = None,
-    standardize: Annotated[bool, typer.Option(help="Scale the features.")] = False,
-    validation: Annotated[float | None, typer.Option(help="The share held out.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32 or float64.")] = None,
-    set_: Settings = None,
+    said: Said,
+    asked: Asked,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Of the initial weights, the shuffles and the rows held out.",
+            show_default="0",
+            rich_help_panel=options.TRAINING,
+        ),
+    ] = None,
     detach: Detached = False,
     as_json: AsJson = False,
-    url: Url = _DEFAULT_URL,
-    key: Key = None,
 ) -> None:
     """Fit a model to a table, and show the loss as it falls."""
-    given = {
-        "features": specs.listed(features),
-        "model.kind": _named_model(model, degree, hidden, activation),
-        "model.degree": degree,
-        "model.hidden": specs.numbers(hidden) if hidden is not None else None,
-        "model.activation": activation,
-        "loss.kind": loss,
-        "optimizer.kind": optimizer,
-        "optimizer.lr": lr,
-        "epochs": epochs if steps is not None or epochs is not None else 100,
-        "steps": steps,
-        "batch_size": batch_size,
-        "standardize": standardize or None,
-        "validation.fraction": validation,
-        "seed": seed,
-        "dtype": dtype,
-    }
-    with _service(url, key) as service:
-        body = _body(service, data, target, given, set_)
+    with _answering(asked) as service:
+        body = said()
+        if seed is not None:
+            body.setdefault("seed", seed)
+        body = specs.completed(body)
+        body["dataset"] = _dataset(service, data)
         _begin(service, "/v1/fits", body, detach=detach, as_json=as_json)
 
 
+@taking(said=options.spec, asked=options.service)
 def sweep(  # noqa: PLR0913, PLR0917 (each is an option)
     data: Data,
-    target: Target,
+    said: Said,
+    asked: Asked,
     grid: Annotated[
-        list[str] | None, typer.Option(help="An axis: optimizer.lr=0.1,0.01; any number.")
+        list[str] | None,
+        typer.Option(
+            metavar="PATH=VALUES",
+            help="Values between commas: optimizer.lr=0.1,0.01 or model.hidden=[4,4],[8,8]. Of "
+            "several there is a fit for each combination.",
+            show_default=False,
+        ),
     ] = None,
     random: Annotated[
-        list[str] | None, typer.Option(help="optimizer.lr=log_uniform:1e-4:1; any number.")
+        list[str] | None,
+        typer.Option(
+            metavar="PATH=DRAW",
+            help="A draw for each fit: optimizer.lr=log_uniform:1e-4:1, or of uniform:low:high, "
+            "normal:mean:std, integers:low:high, or values between commas.",
+            show_default=False,
+        ),
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="How many random fits.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random draws.")] = 0,
-    metric: Annotated[str, typer.Option(help="What names the best.")] = "final_loss",
-    set_: Settings = None,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "-n", metavar="N", min=1, help="How many random fits.", show_default=str(_RANDOM_FITS)
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Of the random draws; the fits' own is --set seed=N, or --grid seed=0,1,2.",
+            show_default="0",
+        ),
+    ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What names the best: final_loss, or train. or validation. with loss, mse, r2, "
+            "accuracy, …",
+        ),
+    ] = "final_loss",
+    name: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The batch's name.", show_default=False)
+    ] = None,
     detach: Detached = False,
     as_json: AsJson = False,
-    url: Url = _DEFAULT_URL,
-    key: Key = None,
 ) -> None:
     """Fit a model many times, over a grid or random draws, and show the best."""
-    with _service(url, key) as service:
-        if bool(grid) == bool(random):
-            raise Refused(["give --grid axes or --random draws, one of the two"])
-        base = _body(service, data, target, {}, set_)
-        if not {"epochs", "steps"} & {*base, *specs.grid(grid or []), *specs.space(random or [])}:
-            base["epochs"] = 100
-        body: dict[str, Any] = {"base": base, "select": {"metric": metric}}
-        if grid:
-            body["grid"] = specs.grid(grid)
-        else:
-            body["random"] = {"n": n, "seed": seed, "space": specs.space(random or [])}
+    with _answering(asked) as service:
+        many = _many(grid or [], random or [], n, seed)
+        axes = [*many["grid"]] if "grid" in many else [*many["random"]["space"]]
+        base = specs.completed(said(), axes)
+        base["dataset"] = _dataset(service, data)
+        named = {} if name is None else {"name": name}
+        body = {"base": base, "select": {"metric": metric}} | many | named
         _begin(service, "/v1/batches", body, detach=detach, as_json=as_json)
 
 
-def get(
-    job_id: Annotated[str, typer.Argument(help="A fit's, batch's, range test's or dataset's.")],
-    as_json: AsJson = False,
-    url: Url = _DEFAULT_URL,
-    key: Key = None,
-) -> None:
+@taking(asked=options.service)
+def get(job_id: JobId, asked: Asked, as_json: AsJson = False) -> None:
     """Show what there is under an id."""
-    with _service(url, key) as service:
-        found = service.get(_path(job_id))
-        if as_json or found["object"] not in ("fit", "batch"):
-            _print(found, as_json=True)
-        elif found["object"] == "fit":
-            show_fit(Console(), found)
+    with _answering(asked) as service:
+        _show(service, service.get(_path(job_id)), as_json=as_json)
+
+
+@taking(asked=options.service)
+def watch(job_id: JobId, asked: Asked, as_json: AsJson = False) -> None:
+    """Follow a fit, a sweep or a range test to its end."""
+    with _answering(asked) as service:
+        path = _path_of_a_job(job_id)
+        _follow(service, service.get(path), as_json=as_json)
+
+
+@taking(asked=options.service)
+def cancel(job_id: JobId, asked: Asked, as_json: AsJson = False) -> None:
+    """End a fit, a sweep or a range test before its time; what it has so far is kept."""
+    with _answering(asked) as service:
+        path = _path_of_a_job(job_id)
+        found = _cancelled(service, path)
+        if as_json:
+            _print_json(found)
         else:
-            show_best(Console(), found, _best(service, found))
+            typer.echo(f"{job_id}: {found['status']}")
 
 
-def watch(
-    job_id: Annotated[str, typer.Argument(help="A fit's or a batch's.")],
+@taking(asked=options.service)
+def delete(job_id: JobId, asked: Asked) -> None:
+    """Forget an ended job, or a dataset that none needs any more."""
+    with _answering(asked) as service:
+        service.delete(_path(job_id))
+        typer.echo(f"{job_id}: deleted")
+
+
+@taking(asked=options.service)
+def list_(
+    asked: Asked,
+    what: Annotated[Listed, typer.Argument(metavar="WHAT", help="What to list.")] = Listed.FITS,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="The newest so many.")
+    ] = 20,
     as_json: AsJson = False,
-    url: Url = _DEFAULT_URL,
-    key: Key = None,
 ) -> None:
-    """Follow a fit or a batch to its end."""
-    with _service(url, key) as service:
-        begun = service.get(_path(job_id))
-        if begun["object"] == "dataset":
-            raise Refused([f"{job_id} is a dataset: there is nothing to wait for"])
-        _follow(service, begun, as_json=as_json)
+    """List fits, batches, range tests or datasets, newest first."""
+    with _answering(asked) as service:
+        found = service.get(f"/v1/{what.value}?limit={limit}")
+        if as_json:
+            _print_json(found)
+        else:
+            show_list(Page(), found)
 
 
-def _named_model(
-    model: str | None, degree: int | None, hidden: str | None, activation: str | None
-) -> str | None:
-    """What is meant where only its arguments are given."""
-    if model is not None:
-        return model
-    if hidden is not None or activation is not None:
-        return "mlp"
-    return "polynomial" if degree is not None else None
+@taking(asked=options.service)
+def upload(  # noqa: PLR0917 (each is an option)
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The table.", show_default=False)],
+    asked: Asked,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="The dataset's name.", show_default="the file's"),
+    ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(metavar="CHARACTER", help="Between a CSV's fields.", show_default=","),
+    ] = None,
+    no_header: Annotated[
+        bool,
+        typer.Option("--no-header", help="A CSV's first row is data: columns are 0, 1, …"),
+    ] = False,
+    drop_missing: Annotated[
+        bool,
+        typer.Option(
+            "--drop-missing", help="Leave rows out that lack a value, instead of refusing them."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Keep a table, for `thalweg fit` by its id."""
+    with _answering(asked) as service:
+        given = {
+            "name": name or file.name,
+            "delimiter": delimiter,
+            "header": "false" if no_header else None,
+            "missing": "drop" if drop_missing else None,
+        }
+        asked_for = {key: value for key, value in given.items() if value is not None}
+        _show(service, service.upload(file, **asked_for), as_json=as_json)
 
 
-def _body(
-    service: Service,
-    data: str,
-    target: str,
-    given: Mapping[str, Any],
-    settings: list[str] | None,
-) -> dict[str, Any]:
-    dataset = data if data.startswith("ds_") else service.upload(Path(data))["id"]
-    targets = specs.listed(target) or []
-    named = {"dataset": dataset, "target": targets[0] if len(targets) == 1 else targets}
-    body = specs.merged(named | dict(given), settings or [])
-    for name, kind in _PLAIN.items():
-        if isinstance(body.get(name), dict):
-            body[name] = {"kind": kind} | body[name]
-    return body
+# Each under its name, with what its help shows.
+_COMMANDS: Mapping[str, tuple[Callable[..., None], tuple[str, ...]]] = {
+    "fit": (
+        fit,
+        (
+            "thalweg fit data.csv --target y --lr 0.01 --steps 500",
+            "thalweg fit data.csv --target y --model mlp --hidden 16,16 --optimizer adam "
+            "--lr 0.01 --epochs 50 --validation 0.2",
+            "thalweg fit data.csv --target label --model softmax --set penalty.l2=0.001 --json",
+        ),
+    ),
+    "sweep": (
+        sweep,
+        (
+            "thalweg sweep data.csv --target y --grid optimizer.lr=0.001,0.01 --grid seed=1,2,3",
+            "thalweg sweep data.csv --target y --grid model.hidden=[4,4],[16] --optimizer adam",
+            "thalweg sweep data.csv --target y --random optimizer.lr=log_uniform:1e-4:1 -n 50 "
+            "--validation 0.2 --metric validation.loss",
+        ),
+    ),
+    "get": (get, ("thalweg get fit_01KB2Q3M6X8T5V9W0Y1Z2A3B4C --json",)),
+    "watch": (watch, ("thalweg watch bat_01KB2Q3M6X8T5V9W0Y1Z2A3B4C",)),
+    "cancel": (cancel, ("thalweg cancel fit_01KB2Q3M6X8T5V9W0Y1Z2A3B4C",)),
+    "delete": (delete, ("thalweg delete ds_01KB2Q3M6X8T5V9W0Y1Z2A3B4C",)),
+    "list": (list_, ("thalweg list", "thalweg list datasets --limit 100 --json")),
+    "upload": (upload, ("thalweg upload data.csv --delimiter ';' --drop-missing",)),
+}
+
+
+def _many(grid: list[str], random: list[str], n: int | None, seed: int | None) -> dict[str, Any]:
+    """What the sweep varies, as a batch's body has it."""
+    if bool(grid) == bool(random):
+        raise WrongUsage("give --grid axes or --random draws, one of the two")
+    if random:
+        drawn = {"n": _RANDOM_FITS if n is None else n, "seed": seed or 0}
+        return {"random": drawn | {"space": specs.space(random)}}
+    if n is not None or seed is not None:
+        raise WrongUsage(
+            "-n and --seed are of --random; a grid has a fit for each combination, and the fits' "
+            "own seed is --set seed=N, or an axis: --grid seed=0,1,2"
+        )
+    return {"grid": specs.grid(grid)}
+
+
+def _dataset(service: Service, data: str) -> str:
+    """The dataset's id, once it is kept."""
+    path = Path(data)
+    if re.fullmatch(r"ds_[0-9A-Za-z]+", data) and not path.exists():
+        return data
+    return str(service.upload(path, name=path.name)["id"])
 
 
 def _begin(
@@ -191,92 +282,79 @@ def _begin(
 ) -> None:
     """Queue it; then follow it, unless the caller goes on without it."""
     begun = service.post(path, body)
-    if detach:
-        _print(begun if as_json else begun["id"], as_json=as_json)
-    else:
+    if not detach:
         _follow(service, begun, as_json=as_json)
+    elif as_json:
+        _print_json(begun)
+    else:
+        typer.echo(begun["id"])
 
 
 def _follow(service: Service, begun: Mapping[str, Any], *, as_json: bool) -> None:
-    follow = _follow_batch if begun["object"] == "batch" else _follow_fit
-    follow(service, begun, as_json=as_json)
+    found = follow(service, _path(begun["id"]), begun, silent=as_json)
+    _show(service, found, as_json=as_json)
+    raise typer.Exit(exit_of(found))
 
 
-def _follow_fit(service: Service, begun: Mapping[str, Any], *, as_json: bool) -> None:
-    path = _path(begun["id"])
-    ended = begun["status"] in _ENDS
-    if not (as_json or ended):
-        with service.events(f"{path}/events") as events:
-            FitBar(Console(stderr=True)).follow(begun, events)
-    found = service.wait(path)
-    while found["status"] not in _ENDS:
-        found = service.wait(path)
-    if as_json or found["object"] != "fit":
-        _print(found, as_json=True)
-    else:
-        show_fit(Console(), found)
-    raise typer.Exit(_ENDS[found["status"]])
-
-
-def _follow_batch(service: Service, begun: Mapping[str, Any], *, as_json: bool) -> None:
-    path = _path(begun["id"])
-    found = dict(begun)
-    bar = BatchBar(Console(stderr=True), found["n_fits"])
-    with nullcontext() if as_json else bar.bar:
-        while found["status"] not in _ENDS:
-            found = service.get(path, Prefer="wait=1")
-            bar.update(found["counts"])
+def _show(service: Service, found: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
-        _print(found, as_json=True)
+        _print_json(found)
+    elif found["object"] == "batch":
+        lines = service.lines(f"{_path(found['id'])}/results.ndjson")
+        show_batch(Page(), found, [json.loads(line) for line in lines])
     else:
-        show_best(Console(), found, _best(service, found))
-    failed = found["counts"]["failed"] + found["counts"]["cancelled"]
-    raise typer.Exit(FAILED if failed else _ENDS[found["status"]])
+        show(Page(), found)
 
 
-def _best(service: Service, batch: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The best members, each with what the sweep varied."""
-    better = 1 if batch["select"]["mode"] == "min" else -1
-    rows = [json.loads(line) for line in service.lines(f"{_path(batch['id'])}/results.ndjson")]
-    metric = batch["select"]["metric"]
-    scored = [(value, row) for row in rows if (value := _metric(row, metric)) is not None]
-    scored.sort(key=lambda pair: better * pair[0])
-    return [
-        {"id": row["id"], **row["varied"], metric: value, "status": row["status"]}
-        for value, row in scored[:_N_SHOWN]
-    ]
-
-
-def _metric(row: Mapping[str, Any], metric: str) -> float | None:
-    found: Any = row if metric == "final_loss" else row["metrics"]
-    for name in metric.split("."):
-        found = (found or {}).get(name)
-    return found if isinstance(found, int | float) else None
+def _cancelled(service: Service, path: str) -> dict[str, Any]:
+    """The job, cancelled now, or by a request of ours whose answer was lost."""
+    try:
+        return service.post(f"{path}/cancel")
+    except Refused as refusal:
+        found = service.get(path) if refusal.code == _ENDED else {}
+        if found.get("status") != "cancelled":
+            raise
+        return found
 
 
 def _path(job_id: str) -> str:
-    kind = _PATHS.get(job_id.partition("_")[0])
-    if kind is None:
-        raise Refused([f"{job_id!r} is no id: ids begin with {', '.join(_PATHS)} and _"])
-    return f"/v1/{kind}/{job_id}"
+    known = _ID.fullmatch(job_id)
+    if known is None:
+        raise WrongUsage(f"{job_id!r} is no id: those begin with {'_, '.join(_PATHS)}_")
+    return f"/v1/{_PATHS[known[1]]}/{job_id}"
 
 
-def _print(found: Any, *, as_json: bool) -> None:
-    typer.echo(json.dumps(found, indent=2) if as_json else found)
+def _path_of_a_job(job_id: str) -> str:
+    if job_id.startswith("ds_"):
+        raise WrongUsage(f"{job_id} is a dataset, which neither runs nor ends")
+    return _path(job_id)
+
+
+def _print_json(found: Any) -> None:
+    typer.echo(json.dumps(found, indent=2))
 
 
 @contextmanager
-def _service(url: str, key: str | None) -> Iterator[Service]:
-    """The service, and its refusals as lines on stderr and exit codes."""
-    service = Service(url, key)
+def _answering(asked: Asked) -> Iterator[Service]:
+    """The service, and whatever ends a command as lines on stderr and an exit code."""
     try:
-        yield service
-    except Refused as refusal:
-        for line in refusal.lines:
-            typer.echo(f"thalweg: {line}", err=True)
-        raise typer.Exit(REFUSED) from refusal
-    except Unreachable as error:
-        typer.echo(f"thalweg: {error}", err=True)
-        raise typer.Exit(UNREACHABLE) from error
-    finally:
-        service.close()
+        with asked() as service:
+            yield service
+        # A reader who left is noticed here, and not at the interpreter's end.
+        sys.stdout.flush()
+    except ClientError as error:
+        raise _ended_by(error) from error
+    except KeyboardInterrupt:
+        raise _ended_by(Interrupted("interrupted")) from None
+    except OSError as error:
+        # Files that are sent have been looked at, and connections have errors of their own.
+        leave_stdout()
+        if not isinstance(error, BrokenPipeError):
+            typer.echo(f"thalweg: stdout cannot be written: {error.strerror}", err=True)
+        raise typer.Exit(Exit.UNWRITABLE) from None
+
+
+def _ended_by(error: ClientError) -> typer.Exit:
+    for line in error.lines:
+        typer.echo(f"thalweg: {line}", err=True)
+    return typer.Exit(error.exit)

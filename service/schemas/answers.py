@@ -345,13 +345,18 @@ class BatchList(Answer):
 
 
 class BatchResult(Answer):
-    """One line of a batch's results; `error` is the code of a failure."""
+    """One line of a batch's results.
+
+    `score` is a success's `select.metric`, by which the batch has its `best`; `error` is the code
+    of a failure.
+    """
 
     id: str
     status: FitStatus
     stop_reason: StopReason | None
     varied: dict[str, Any]
     final_loss: float | None
+    score: float | None
     metrics: Metrics | None
     coefficients: dict[str, Any] | None
     error: str | None

@@ -1,9 +1,11 @@
-"""`thalweg fit`, `sweep`, `get` and `watch` against the real service."""
+"""`thalweg fit`, `sweep` and the client's other commands against the real service."""
 
+import gzip
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests import readme
+from tests.proxy import Way, proxy_to
 
 
 @pytest.fixture(scope="module")
@@ -107,16 +110,104 @@ def test_exit_codes_mean_something(
     assert told in result.stdout + result.stderr
 
 
-def test_files_and_services_that_are_not_there(service_url: str, tmp_path: Path) -> None:
-    missing = thalweg(service_url, "fit", tmp_path / "none.csv", "--target", "y")
-    assert missing.returncode == 1
-    assert "none.csv: No such file" in missing.stderr
-    odd = thalweg(service_url, "fit", tmp_path / "none.doc", "--target", "y")
-    assert "the suffix must be one of" in odd.stderr
-    away = thalweg("http://127.0.0.1:1", "get", "fit_x")
+def test_fits_and_services_that_are_not_there(service_url: str) -> None:
+    away = thalweg("http://127.0.0.1:1", "get", "fit_x", "--retry-seconds", "1")
     assert (away.returncode, "does not answer" in away.stderr) == (5, True)
-    assert thalweg(service_url, "get", "what").returncode == 1
     assert thalweg(service_url, "get", "fit_x").returncode == 1
+
+
+def test_a_service_that_is_away_for_a_while_is_found_again(service_url: str, data: Path) -> None:
+    # given a fit of some seconds, followed by way of a proxy
+    url = httpx.URL(service_url)
+    with proxy_to((url.host, url.port or 80)) as proxy:
+        host, port = proxy.address
+        command = [sys.executable, "-m", "service.cli", "fit", str(data), "--target", "y"]
+        command += ["--steps", "30000", "--set", "strategy=reference"]
+        running = subprocess.Popen(
+            command,
+            env=os.environ | {"THALWEG_URL": f"http://{host}:{port}"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with running:
+            # when every connection is cut, and none let through, for longer than a first pause
+            for _ in range(2):
+                time.sleep(2)
+                proxy.go(Way.CLOSED)
+                time.sleep(1.5)
+                proxy.go(Way.THROUGH)
+            stdout, stderr = running.communicate(timeout=120)
+
+    # then it is there at the end
+    assert running.returncode == 0, stderr
+    assert "30000/30000 steps" in stderr
+    assert "succeeded" in stdout
+
+
+def test_a_cancelled_sweep_says_so(service_url: str, client: httpx.Client, data: Path) -> None:
+    begun = thalweg(
+        service_url, "sweep", data, "--target", "y", "--grid", "seed=1,2", "--steps", "2000000",
+        "--set", "strategy=reference", "--detach",
+    )  # fmt: skip
+    batch_id = begun.stdout.strip()
+
+    cancelled = thalweg(service_url, "cancel", batch_id)
+
+    assert cancelled.returncode == 0, cancelled.stderr
+    watched = thalweg(service_url, "watch", batch_id)
+    assert (watched.returncode, "2 cancelled" in watched.stdout) == (4, True)
+    assert "2/2 fits" in watched.stderr
+    # an ended one is looked at in the same way
+    again = thalweg(service_url, "watch", batch_id)
+    assert (again.returncode, again.stdout) == (4, watched.stdout)
+    assert "2/2 fits" in again.stderr
+
+
+@pytest.mark.parametrize("metric", ["train.loss", "validation.loss"])
+def test_a_sweeps_table_goes_by_losses(service_url: str, data: Path, metric: str) -> None:
+    result = thalweg(
+        service_url, "sweep", data, "--target", "y", "--grid", "model.hidden=[4,4],[8]",
+        "--validation", "0.25", "--metric", metric, "--steps", "20",
+    )  # fmt: skip
+
+    assert result.returncode == 0, result.stderr
+    rows = [line for line in result.stdout.splitlines() if "fit_" in line]
+    assert {"[4, 4]" in row for row in rows} == {True, False}
+    scores = [float(row.split("│")[3]) for row in rows]
+    assert scores == sorted(scores)
+
+
+def test_a_table_is_kept_listed_shown_and_forgotten(service_url: str, tmp_path: Path) -> None:
+    table = tmp_path / "gaps.csv.gz"
+    table.write_bytes(gzip.compress(b"a;b\n1;x\n;y\n3;y\n"))
+    refused = thalweg(service_url, "upload", table, "--delimiter", ";")
+    assert (refused.returncode, refused.stderr) == (
+        1, "thalweg: row 1, column 'a': a value is missing\n",
+    )  # fmt: skip
+
+    kept = thalweg(service_url, "upload", table, "--delimiter", ";", "--drop-missing", "--json")
+
+    dataset = json.loads(kept.stdout)
+    assert (dataset["name"], dataset["n_rows"], dataset["n_dropped"]) == ("gaps.csv.gz", 2, 1)
+    shown = thalweg(service_url, "get", dataset["id"]).stdout
+    assert shown.startswith(f"{dataset['id']}: gaps.csv.gz: 2 rows")
+    assert "category" in shown
+    assert dataset["id"] in thalweg(service_url, "list", "datasets").stdout
+    assert thalweg(service_url, "delete", dataset["id"]).returncode == 0
+    assert thalweg(service_url, "get", dataset["id"]).returncode == 1
+
+
+def test_a_range_test_is_shown_and_watched(service_url: str, client: httpx.Client) -> None:
+    columns = {"x": [-1.0, -0.5, 0.0, 0.5, 1.0], "y": [1.1, 2.2, 2.9, 4.1, 5.0]}
+    body = {"dataset": {"columns": columns}, "target": "y", "optimizer": {"kind": "sgd"}}
+    test_id = client.post("/v1/lr-range-tests", json=body).json()["id"]
+
+    watched = thalweg(service_url, "watch", test_id)
+
+    assert watched.returncode == 0, watched.stderr
+    assert "suggested lr, steepest" in watched.stdout
+    assert test_id in thalweg(service_url, "list", "lr-range-tests").stdout
 
 
 def test_a_detached_fit_is_watched_and_a_cancelled_one_says_so(
@@ -149,3 +240,4 @@ def test_the_readmes_commands_work_as_pasted(service_url: str, tmp_path: Path) -
 
     assert shell.returncode == 0, shell.stderr
     assert "9 succeeded" in shell.stdout
+    assert "[4, 4]" in shell.stdout

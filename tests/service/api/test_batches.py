@@ -509,14 +509,35 @@ def test_results_come_in_three_formats(http: FlaskClient, context: Context) -> N
     assert rows[0] == {
         "id": ids[0], "status": "succeeded", "stop_reason": "completed", "error": "",
         "optimizer.lr": "0.5", "init": '{"kind":"zeros"}', "shuffle": "true",
-        "final_loss": "0.30000000000000004", "train.mse": "1.0",
+        "final_loss": "0.30000000000000004", "score": "0.30000000000000004", "train.mse": "1.0",
         "coefficients.intercept": "0.5", "coefficients.x": "2.0",
     }  # fmt: skip
     assert table[0] == rows[0] | {
         "error": None, "optimizer.lr": 0.5, "shuffle": True, "final_loss": 0.1 + 0.2,
-        "train.mse": 1.0, "coefficients.intercept": 0.5, "coefficients.x": 2.0,
+        "score": 0.1 + 0.2, "train.mse": 1.0, "coefficients.intercept": 0.5, "coefficients.x": 2.0,
     }  # fmt: skip
     assert (table[1]["status"], table[1]["final_loss"]) == ("queued", None)
+
+
+@pytest.mark.parametrize(
+    ("metric", "score"),
+    [("final_loss", 0.25), ("train.loss", 0.25), ("validation.loss", 0.5), ("train.mse", 1.0)],
+)
+def test_results_have_the_number_that_best_goes_by(
+    http: FlaskClient, context: Context, metric: str, score: float
+) -> None:
+    # given a success, and a fit that failed with a lesser loss
+    base = BASE | {"validation": {"fraction": 0.3}}
+    batch = create(http, base=base, grid={"seed": [0, 1]}, select={"metric": metric})
+    good, bad = (fit["id"] for fit in members(http, batch))
+    end(context, good, final_loss=0.25, validation_loss=0.5)
+    end(context, bad, status="failed", final_loss=0.1, validation_loss=0.1)
+
+    text = http.get(f"/v1/batches/{batch['id']}/results.ndjson").text
+
+    scores = {row["id"]: row["score"] for row in map(json.loads, text.splitlines())}
+    assert scores == {good: score, bad: None}
+    assert look(http, batch)["best"] == {"id": good, "value": score}
 
 
 def test_who_reads_results_slowly_holds_no_connection(http: FlaskClient, context: Context) -> None:
