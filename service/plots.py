@@ -72,11 +72,17 @@ class _Ended:
     @property
     def has_scores(self) -> bool:
         """Whether there are rows of several classes to tell apart, and not too many classes."""
-        if not self.of_classes or len(self.result["classes"]) > _MOST_CURVES:
+        measured = self.measured_classes
+        if measured is None or len(self.result["classes"]) > _MOST_CURVES:
             return False
-        metrics = self.result["metrics"]
-        measured = metrics["validation"] or metrics["train"]
         return sum(any(row) for row in measured["confusion_matrix"]) > 1
+
+    @property
+    def measured_classes(self) -> Mapping[str, Any] | None:
+        """The metrics of classes; None of other fits, and of those cancelled before they were."""
+        metrics = self.result["metrics"]
+        measured: Mapping[str, Any] | None = metrics["validation"] or metrics["train"]
+        return measured if self.of_classes else None
 
 
 # One entry a kind: whether it suits. A worker draws whatever does.
@@ -88,7 +94,7 @@ _SUITS: Mapping[str, Callable[[_Ended], bool]] = {
     "surface": lambda ended: ended.has_plane,
     "boundary": lambda ended: ended.of_classes and ended.has_numbers(_TWO),
     "weights": lambda ended: ended.has_trajectory,
-    "confusion": lambda ended: ended.of_classes,
+    "confusion": lambda ended: ended.measured_classes is not None,
     "roc": lambda ended: ended.has_scores,
     ANIMATION: lambda ended: ended.has_curve and ended.has_trajectory,
 }

@@ -1,6 +1,7 @@
 """What a fit's row says of how it went, and of how it could have gone."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from service.lifecycle import Claim
@@ -17,12 +18,16 @@ from workers.engine import (
 from workers.inputs import Loaded
 from workers.measuring import finite
 from workers.peak_memory import peak_bytes
+from workers.taking import Take, everything
 
 
-def diagnose(claim: Claim, spec: Specification, loaded: Loaded, result: Result) -> dict[str, Any]:
+def diagnose(
+    claim: Claim, spec: Specification, loaded: Loaded, result: Result, take: Take = everything
+) -> dict[str, Any]:
     """The contract's diagnostics but for the seconds; those of the closed form where there is one.
 
-    A number that is infinite is None: the condition of a Hessian that is singular.
+    And where `take` takes it. A number that is infinite is None: the condition of a Hessian that is
+    singular.
     """
     seconds = result.compute_seconds
     # What a batch norm has seen is kept among the weights, but nothing is fitted there.
@@ -32,7 +37,7 @@ def diagnose(claim: Claim, spec: Specification, loaded: Loaded, result: Result) 
         "strategy": result.strategy,
         "steps_per_second": result.n_steps / seconds if seconds > 0 else None,
         "peak_memory_bytes": peak_bytes(),
-        **_closed_form(claim, spec, loaded, result),
+        **(take(partial(_closed_form, claim, spec, loaded, result)) or {}),
     }
 
 

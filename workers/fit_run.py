@@ -1,6 +1,7 @@
 """One fit of a claim's data."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 from service.artifacts import load_arrays
@@ -11,12 +12,15 @@ from service.starts import START, START_STATE
 from workers.checking import checked
 from workers.checkpoints import StoredCheckpoints
 from workers.diagnosing import explain_divergence
-from workers.engine import Result, Snapshot, Specification, Start, fit, loss_over
+from workers.engine import Result, Snapshot, Specification, Start, fit, is_small, loss_over
 from workers.inputs import Loaded
 from workers.measuring import finite
 from workers.recording import describe_result, kept_arrays
 from workers.runs import Ending, Watch
+from workers.taking import Take, everything
 from workers.together import Computed
+
+_MANY_WEIGHTS = 2**16
 
 
 @dataclass(frozen=True)
@@ -58,15 +62,23 @@ class FitRun:
         """The updates made."""
         return self.result.n_steps
 
-    def ending(self) -> Ending:
+    @property
+    def takes_long(self) -> bool:
+        """Whether measuring the fit may, or storing what is kept of it."""
+        split = self.result.split
+        sources = [one for one in (split.train, split.validation) if one is not None]
+        n_weights = sum(array.size for array in self.result.weights.values())
+        return n_weights > _MANY_WEIGHTS or not all(is_small(one.shape) for one in sources)
+
+    def ending(self, take: Take = everything) -> Ending:
         """The end, where the fit does not go on elsewhere: an interrupted one was cancelled."""
-        result = self._with_loss()
+        result = self._with_loss(take)
         spec, diverged = self.claim.spec, result.status == "diverged"
-        body = describe_result(self.claim, self.spec, self.loaded, result)
+        body = describe_result(self.claim, self.spec, self.loaded, result, take)
         body["plots"] = plot_kinds(spec, body, self.claim.columns)
         kept = kept_arrays(spec["record"], result)
-        if spec.get("checks"):
-            body["checks"] = checked(spec, self.loaded, result, body, kept)
+        if spec.get("checks") and not self.interrupted:
+            body["checks"] = take(partial(checked, spec, self.loaded, result, body, kept)) or []
         return Ending(
             status="cancelled" if self.interrupted else "failed" if diverged else "succeeded",
             stop_reason="cancelled" if self.interrupted else result.status,
@@ -76,13 +88,14 @@ class FitRun:
             artifacts=kept,
         )
 
-    def _with_loss(self) -> Result:
+    def _with_loss(self, take: Take) -> Result:
         """The result; the loss of one that was cancelled is a pass of its own over the rows."""
         if not self.interrupted:
             return self.result
         found = self.result
         rows = found.split.train
-        loss = loss_over(self.spec, found.weights, rows, found.scaling, ran=found.strategy)
+        over = partial(loss_over, self.spec, found.weights, rows, found.scaling, ran=found.strategy)
+        loss = take(over)
         return replace(found, final_loss=finite(loss))
 
 

@@ -13,6 +13,7 @@ from workers.engine import LrRange, LrRangeResult, Specification, lr_range_test
 from workers.fingerprint import fingerprint
 from workers.inputs import Loaded
 from workers.runs import Ending, Watch
+from workers.taking import Take, everything
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,12 @@ class LrRangeRun:
         """The points of the curve."""
         return len(self.result.lr)
 
-    def ending(self) -> Ending:
+    @property
+    def takes_long(self) -> bool:
+        """Its curve is all that there is."""
+        return False
+
+    def ending(self, take: Take = everything) -> Ending:
         """The end, where the test does not go on elsewhere: an interrupted one was cancelled."""
         result = self.result
         return Ending(

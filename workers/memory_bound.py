@@ -31,7 +31,7 @@ def _give_back() -> None:
 
 
 class MemoryBound:
-    """Looks between a fit's steps at how far the process's peak has grown since it began.
+    """Looks now and then at how far the process's peak has grown since a fit began.
 
     Not a limit of the address space: what multiplies matrices waits for ever where that refuses
     it a buffer. None sets no bound.
@@ -50,9 +50,13 @@ class MemoryBound:
         """Raise TooMuchMemory past the bound; costs little however often it is called."""
         if self._most_bytes is None or time.monotonic() < self._next:
             return
-        if peak_bytes() > self._bound:
-            raise TooMuchMemory
+        self.check()
         self._next = time.monotonic() + _LOOK_SECONDS
+
+    def check(self) -> None:
+        """Look now: at the end of what may have taken much, however short it was."""
+        if self._most_bytes is not None and peak_bytes() > self._bound:
+            raise TooMuchMemory
 
 
 def lacks_memory(error: BaseException) -> bool:

@@ -22,6 +22,7 @@ from workers.engine import (
 from workers.fingerprint import fingerprint
 from workers.inputs import Loaded
 from workers.measuring import finite, measure
+from workers.taking import Take, everything
 
 _MOST_POINTS = 1_000
 
@@ -64,9 +65,12 @@ def trajectory_arrays(trajectory: Trajectory) -> Arrays:
 
 
 def describe_result(
-    claim: Claim, spec: Specification, loaded: Loaded, result: Result
+    claim: Claim, spec: Specification, loaded: Loaded, result: Result, take: Take = everything
 ) -> dict[str, Any]:
-    """What the fit's row keeps: weights, coefficients, losses, metrics, where they came from."""
+    """What the fit's row keeps: weights, coefficients, losses, metrics, where they came from.
+
+    What takes a pass over rows, or decomposes what one tells, is what `take` takes.
+    """
     held_out = result.split.validation
     only_weights = claim.spec["record"]["final_weights_only"]
     measured = partial(measure, spec, result.weights, result.scaling, loaded.classes)
@@ -78,13 +82,13 @@ def describe_result(
         # Cancelled as it comes to its end, a fit is told as cancelled, but was not cut short.
         "ended_as": result.status,
         "final_loss": finite(result.final_loss),
-        **_validation_loss(claim, spec, result),
+        **(take(partial(_validation_loss, claim, spec, result)) or {}),
         "loss_history": None if only_weights else thin(result.history),
         "metrics": {
-            "train": measured(result.split.train),
-            "validation": None if held_out is None else measured(held_out),
+            "train": take(partial(measured, result.split.train)),
+            "validation": None if held_out is None else take(partial(measured, held_out)),
         },
-        "diagnostics": diagnose(claim, spec, loaded, result),
+        "diagnostics": diagnose(claim, spec, loaded, result, take),
         "fingerprint": fingerprint(claim, result),
         "progress": _last_progress(result),
     }

@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import structlog
@@ -16,7 +17,7 @@ from service.errors import Unavailable
 from service.lifecycle import Claim, End
 from workers import engine
 from workers.draining import draining
-from workers.engine import SpecificationError
+from workers.engine import Interrupted, SpecificationError, aside_if, looking
 from workers.fit_run import FitRun
 from workers.heartbeat import Heartbeat
 from workers.inputs import OpenedData
@@ -26,6 +27,7 @@ from workers.metrics import RegressionMetrics
 from workers.outages import store_is_away, store_is_still_away
 from workers.peak_memory import forget_peak
 from workers.runs import Watch
+from workers.taking import Moment, Take, everything
 from workers.together import Computed, compute_together
 
 log = structlog.get_logger(__name__)
@@ -33,6 +35,9 @@ log = structlog.get_logger(__name__)
 # Waiters of short fits hear of them this soon; hardly anybody waits for one of a batch.
 _HELD_BACK_SECONDS = 0.1
 _HELD_BACK_IN_A_BATCH_SECONDS = 0.5
+
+# A table of more numbers takes a while to read.
+_MANY_NUMBERS = 2**20
 
 WORKER = f"{socket.gethostname()}-{os.getpid()}"
 
@@ -61,13 +66,17 @@ def run_waiting(context: Context, queue: str) -> None:
     forget_peak()
     with Heartbeat(context, claims) as heartbeat, OpenedData(context) as data:
         ends = _Ends(context, heartbeat)
-        done = compute_together(claims, data)
+        done = compute_together(claims, data, context.settings.max_fit_bytes)
         for claim in claims:
+            if engine.are_others_left():
+                ends.write()
+                engine.wait_for_others()
             with structlog.contextvars.bound_contextvars(**claim.named):
                 end = _run(context, claim, heartbeat, data, done.get(claim.fit_id))
             if end is not None:
                 ends.add(end)
         ends.write()
+        engine.wait_for_others()
 
 
 class _Ends:
@@ -116,10 +125,11 @@ def _run(
     done: Computed | None,
 ) -> End | None:
     """The claim's end; None where it is lost, or goes on elsewhere."""
+    watch = Watch(heartbeat, claim, MemoryBound(context.settings.max_fit_bytes))
     try:
         if done is not None and not heartbeat.lost(claim):
-            return _end(context, claim, FitRun.done(claim, done), done.data_seconds)
-        return _compute(context, claim, heartbeat, data)
+            return _end(context, FitRun.done(claim, done), watch, done.data_seconds)
+        return _compute(context, claim, watch, data)
     except SpecificationError as error:
         return _failure(claim, "invalid_spec", "user", str(error))
     except Exception as error:
@@ -128,6 +138,7 @@ def _run(
         if lacks_memory(error):
             # Another attempt would need as much.
             past = context.settings.max_fit_bytes if isinstance(error, TooMuchMemory) else None
+            forget_attempt(context, claim.fit_id, claim.fence)
             return End(claim, "failed", "error", None, explain_lack(past))
         if isinstance(error, _FOR_NOW) and _put_off(context, claim, heartbeat):
             return None
@@ -152,31 +163,60 @@ def _give_back(context: Context, claim: Claim, heartbeat: Heartbeat) -> None:
     lifecycle.requeue(context, claim)
 
 
-def _compute(context: Context, claim: Claim, heartbeat: Heartbeat, data: OpenedData) -> End | None:
-    bound = MemoryBound(context.settings.max_fit_bytes)
+def _compute(context: Context, claim: Claim, watch: Watch, data: OpenedData) -> End | None:
+    heartbeat = watch.heartbeat
     began = time.perf_counter()
-    loaded = data.of(claim)
-    data_seconds = time.perf_counter() - began
-    run = RUNS[claim.kind].of(context, claim, loaded, Watch(heartbeat, claim, bound))
+    try:
+        with looking(watch.look):
+            loaded = aside_if(_is_much(claim), partial(data.of, claim))
+        data_seconds = time.perf_counter() - began
+        run = RUNS[claim.kind].of(context, claim, loaded, watch)
+    except Interrupted:
+        # Before its first step: there is nothing to keep of it.
+        if heartbeat.cancelled(claim):
+            return End(claim, "cancelled", "cancelled", None)
+        run = None
     if heartbeat.lost(claim):
         log.warning("claim_lost")
         return None
-    if run.interrupted and not heartbeat.cancelled(claim):
+    if run is None or (run.interrupted and not heartbeat.cancelled(claim)):
         _give_back(context, claim, heartbeat)
-        log.info("fit_requeued", step=run.n_steps)
+        log.info("fit_requeued", step=0 if run is None else run.n_steps)
         return None
-    # The metrics of a large table take a while too.
-    return _end(context, claim, run, data_seconds)
+    return _end(context, run, watch, data_seconds)
 
 
-def _end(context: Context, claim: Claim, run: Run, data_seconds: float) -> End:
+def _is_much(claim: Claim) -> bool:
+    """Whether the claim's rows take long to read."""
+    n_rows = claim.n_rows + (claim.validation.n_rows if claim.validation is not None else 0)
+    return n_rows * len(claim.columns) > _MANY_NUMBERS
+
+
+def _end(context: Context, run: Run, watch: Watch, data_seconds: float) -> End | None:
+    """What is measured of a large table takes a while too; None where the claim is lost then."""
+    record = partial(_record, context, run, watch, data_seconds)
+    if not run.interrupted:
+        try:
+            with looking(watch.look_at_the_end):
+                return aside_if(run.takes_long, partial(record, everything))
+        except Interrupted:
+            if watch.heartbeat.lost(run.claim):
+                log.warning("claim_lost")
+                return None
+    # It was cancelled.
+    with looking(watch.look_at_memory):
+        return record(Moment(watch.look_at_memory))
+
+
+def _record(context: Context, run: Run, watch: Watch, data_seconds: float, take: Take) -> End:
     """The artifacts are stored first; the row is written last."""
-    began = time.perf_counter()
-    ending = run.ending()
+    began, claim = time.perf_counter(), run.claim
+    ending = run.ending(take)
     rows = [
         store_arrays(context, claim.fit_id, claim.fence, name, arrays)
         for name, arrays in ending.artifacts.items()
     ]
+    watch.check_memory()
     ending.result["diagnostics"]["seconds"] = {
         "queued": claim.started_at - claim.created_at,
         "data": data_seconds,

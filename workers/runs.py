@@ -8,7 +8,7 @@ from typing import Any
 from service.events import Told
 from service.lifecycle import Claim, Outcome
 from workers.draining import draining
-from workers.engine import EpochLosses, Progress
+from workers.engine import EpochLosses, Interrupted, Progress
 from workers.heartbeat import Heartbeat
 from workers.measuring import finite
 from workers.memory_bound import MemoryBound
@@ -44,6 +44,25 @@ class Watch:
         self._bound.look()
         heartbeat, claim = self.heartbeat, self._claim
         return heartbeat.lost(claim) or heartbeat.cancelled(claim) or draining()
+
+    def look(self) -> None:
+        """Raise Interrupted where the job is to stop here."""
+        if self.should_stop():
+            raise Interrupted
+
+    def look_at_the_end(self) -> None:
+        """The same when all steps are made: then the job goes on, though its worker is to stop."""
+        self.look_at_memory()
+        if self.heartbeat.lost(self._claim) or self.heartbeat.cancelled(self._claim):
+            raise Interrupted
+
+    def look_at_memory(self) -> None:
+        """Raise TooMuchMemory past the job's bound."""
+        self._bound.look()
+
+    def check_memory(self) -> None:
+        """The same, however short ago it was looked at."""
+        self._bound.check()
 
     def show(self, progress: Progress) -> None:
         """Let the next beat of the heart show the progress, and tell whoever listens."""

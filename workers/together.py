@@ -10,6 +10,7 @@ from service.kinds import FIT
 from service.lifecycle import Claim
 from workers.engine import Data, Result, Specification, fit_together, fits_together
 from workers.inputs import Columns, Loaded, OpenedData
+from workers.memory_bound import MemoryBound
 
 log = structlog.get_logger(__name__)
 
@@ -36,15 +37,19 @@ class _Read:
     seconds: float
 
 
-def compute_together(claims: Sequence[Claim], data: OpenedData) -> Mapping[str, Computed]:
+def compute_together(
+    claims: Sequence[Claim], data: OpenedData, most_bytes: int | None
+) -> Mapping[str, Computed]:
     """The fits of the claims that need nobody to watch them, by their ids.
 
     The others, and all of them where anything fails, are left for their own turns, which tell whose
-    it was.
+    it was: so too where all of them together take more than `most_bytes`, which one may take.
     """
+    bound = MemoryBound(most_bytes)
     try:
         read = [one for claim in claims if (one := _read(claim, data)) is not None]
         results = fit_together([one.spec for one in read], [one.rows for one in read])
+        bound.check()
     except Exception as error:
         # At the edge of a group as at that of a fit: no claim may be left without an end.
         log.warning("not_computed_together", error=repr(error), fits=len(claims))

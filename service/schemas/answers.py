@@ -88,9 +88,12 @@ class LossHistory(Answer):
 
 
 class Metrics(Answer):
-    """How good the predictions are, of the data alone."""
+    """How good the predictions are, of the data alone.
 
-    train: dict[str, float | list[list[int]] | None]
+    `train` is null where the fit was cancelled and its rows would have taken long to measure.
+    """
+
+    train: dict[str, float | list[list[int]] | None] | None
     validation: dict[str, float | list[list[int]] | None] | None
 
 

@@ -8,6 +8,15 @@ from workers.engine.errors import EngineError, SpecificationError
 from workers.engine.evaluating import GradientCheck, check_gradients, loss_over
 from workers.engine.fitting import check, fit
 from workers.engine.groups import fits_together
+from workers.engine.interrupting import (
+    Interrupted,
+    are_others_left,
+    aside,
+    aside_if,
+    look,
+    looking,
+    wait_for_others,
+)
 from workers.engine.lr_range import LrRange, LrRangeResult, lr_range_test
 from workers.engine.many import fit_many, fit_together
 from workers.engine.planner import is_streamed
@@ -28,6 +37,7 @@ __all__ = [
     "EpochLosses",
     "GradientCheck",
     "History",
+    "Interrupted",
     "LeastSquares",
     "LrRange",
     "LrRangeResult",
@@ -46,6 +56,9 @@ __all__ = [
     "Trajectory",
     "Weights",
     "answers",
+    "are_others_left",
+    "aside",
+    "aside_if",
     "blas_kind",
     "blocks",
     "check",
@@ -57,10 +70,13 @@ __all__ = [
     "is_small",
     "is_streamed",
     "least_squares",
+    "look",
+    "looking",
     "loss_over",
     "lr_range_test",
     "optimum",
     "predict",
     "probabilities",
+    "wait_for_others",
     "warm_up",
 ]

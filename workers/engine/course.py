@@ -2,15 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
 from workers.engine.checkpoint import Checkpoint, Checkpoints
 from workers.engine.descent import Descent
+from workers.engine.interrupting import Cut, Interrupted, looking
 from workers.engine.reporting import Clock, OnProgress, Reporter
 from workers.engine.results import Status
 from workers.engine.trajectory import TrajectoryWriter
-
-Cut = Literal["interrupted", "time_limit"]
 
 
 class Course:
@@ -50,11 +48,14 @@ class Course:
             end = self.end_before(descent, trajectory)
             if end is not None:
                 return end
-            advance(min(descent.chunk_steps, total_steps - descent.n_steps))
+            n_steps = min(descent.chunk_steps, total_steps - descent.n_steps)
+            cut = self.cut_while(descent, trajectory, partial(advance, n_steps))
             if descent.failed_step is not None:
                 return "diverged"
             if descent.end is not None:
                 return descent.end
+            if cut is not None:
+                return cut
             reporter.report(descent)
             self.keep(descent, trajectory)
         return "completed"
@@ -63,12 +64,40 @@ class Course:
         """Go to where the fit was; False where it is to stop before its rows are read again."""
         if self._last is None:
             return True
-        while descent.kept() is None:
-            if self._stops():
-                return False
-            descent.advance(0)
+        try:
+            # Where the time is over, the end is where the fit was, not where it began.
+            with looking(self.look_for_stop):
+                while descent.kept() is None:
+                    self.look_for_stop()
+                    descent.advance(0)
+        except Interrupted:
+            return False
         self._last.put(descent, trajectory)
         return True
+
+    def cut_while(
+        self, descent: Descent, trajectory: TrajectoryWriter, advance: Callable[[], None]
+    ) -> Cut | None:
+        """Advance; why that was cut short, between two whole steps, if it was."""
+        try:
+            with looking(self.look):
+                advance()
+        except Interrupted as cut:
+            if cut.status == "interrupted" and descent.failed_step is None:
+                self.keep(descent, trajectory)
+            return cut.status
+        return None
+
+    def look(self) -> None:
+        """Raise Interrupted where the fit is to stop, or its time is over."""
+        self.look_for_stop()
+        if self._clock() >= self._deadline:
+            raise Interrupted("time_limit")
+
+    def look_for_stop(self) -> None:
+        """Raise Interrupted where the fit is to stop."""
+        if self._stops():
+            raise Interrupted
 
     def end_before(self, descent: Descent, trajectory: TrajectoryWriter) -> Cut | None:
         """Why there is no next step, if whoever looks on says so, or the time is over."""

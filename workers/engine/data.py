@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.engine.interrupting import look
+
 _BLOCK_ROWS = 65_536
 _BLOCK_BYTES = 64 * 1024**2
 _NUMBER_BYTES = 8
@@ -109,10 +111,12 @@ def blocks(
     """The rows [first, stop) in order, all unless told otherwise, in blocks of at most so many.
 
     Each comes beside its first row's number. Unless told otherwise they have 65,536 rows, or fewer
-    where these would take more than 64 MiB.
+    where these would take more than 64 MiB. Between them it looks whether they are still wanted.
     """
     n_rows = source.shape.n_rows if stop is None else stop
     if most_rows is None:
         most_rows = max(1, min(_BLOCK_ROWS, _BLOCK_BYTES // row_bytes(source)))
     for begin in range(first, n_rows, most_rows):
+        if begin > first:
+            look()
         yield begin, source.read(begin, min(begin + most_rows, n_rows))

@@ -42,7 +42,10 @@ class Descent(Protocol):
         """What another fit needs to go on from the last update, to the bit."""
 
     def kept(self) -> Arrays | None:
-        """Copies of all that `advance` changes, but for the trace; None while rows are read."""
+        """Copies of all that `advance` changes, but for the trace.
+
+        None while rows are read, or where an epoch's end was interrupted.
+        """
 
     def take_up(self, kept: Arrays, n_steps: int) -> None:
         """Right after the beginning, go to where the same fit kept this, after so many updates."""

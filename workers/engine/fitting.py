@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,12 +13,13 @@ from torch import nn
 from workers.engine.batches import Batches, cut_batches
 from workers.engine.checkpoint import Checkpoints
 from workers.engine.course import Course
-from workers.engine.data import Data, RowSource, Shape
+from workers.engine.data import Data, RowSource, Shape, row_bytes
 from workers.engine.descent import Descent
 from workers.engine.dtypes import Weights
 from workers.engine.errors import SpecificationError
 from workers.engine.graphs import GraphsDescent
 from workers.engine.initialization import GivenInit
+from workers.engine.interrupting import Interrupted, aside_if, looking
 from workers.engine.kernel_descent import KernelDescent
 from workers.engine.large import LargeDescent, large_rows
 from workers.engine.outputs import check_outputs
@@ -34,6 +36,8 @@ from workers.engine.splitting import Split, split_rows
 from workers.engine.standardize import Scaling, scaled
 from workers.engine.streaming import StreamedRows
 from workers.engine.trajectory import TrajectoryWriter
+
+_MUCH_BYTES = 32 * 1024**2
 
 Strategy = Callable[[Specification, Split, Batches, Start], Descent]
 
@@ -172,28 +176,34 @@ def fit(  # noqa: PLR0913 (what is fitted, and what looks on)
     `on_progress` is called at most four times a second; `should_stop` every few milliseconds, and
     true ends the fit as "interrupted". From the last of its `checkpoints` the fit goes on with the
     bits of one that was never away. `clock` counts seconds. Stopping and divergence are a status of
-    the result; SpecificationError says that the fit cannot begin.
+    the result; SpecificationError says that the fit cannot begin, and Interrupted that it was
+    stopped while its rows were still prepared for the first step.
     """
     course = Course(spec.limits.max_seconds, on_progress, should_stop, checkpoints, clock)
     check(spec, data.shape)
     check_weight(data)
     begin = _start(spec, data.shape, start)
-    split = split_rows(data, spec.validation, spec.seeds.split, held_out)
-    scaling = Scaling.of(split.train) if spec.standardize else None
-    strategy, descent = _begin(spec, split if scaling is None else scaled(split, scaling), begin)
+    with looking(course.look_for_stop):
+        prepared = aside_if(is_much(data, held_out), partial(_prepare, spec, data, held_out, begin))
+    split, scaling, strategy, descent = prepared
     trajectory = TrajectoryWriter(spec.record)
     status = course.run(descent, trajectory)
-    snapshot = descent.snapshot()
-    if status != "interrupted":
-        descent.settle()
+    snapshot, weights, final_loss = descent.snapshot(), descent.weights(), math.nan
     # Over a large table that is a long pass, and nobody reads it of a fit that goes on elsewhere.
-    final_loss = math.nan if status == "interrupted" else descent.final_loss()
+    if status != "interrupted":
+        try:
+            with looking(course.look_for_stop):
+                descent.settle()
+                final_loss = descent.final_loss()
+            weights = descent.weights()
+        except Interrupted:
+            status = "interrupted"
     fallback = squares = None
     if isinstance(descent, PreparedDescent):
         strategy, fallback, squares = descent.strategy, descent.fallback, descent.squares
     return Result(
         status=status,
-        weights=descent.weights(),
+        weights=weights,
         initial_weights=begin.weights,
         history=descent.trace.history(),
         n_steps=descent.n_steps,
@@ -210,6 +220,23 @@ def fit(  # noqa: PLR0913 (what is fitted, and what looks on)
         fallback=fallback,
         squares=squares,
     )
+
+
+def is_much(*sources: RowSource | None) -> bool:
+    """Whether it takes long to look at all of the rows."""
+    return any(
+        one.shape.n_rows * row_bytes(one) > _MUCH_BYTES for one in sources if one is not None
+    )
+
+
+def _prepare(
+    spec: Specification, data: RowSource, held_out: RowSource | None, start: Start
+) -> tuple[Split, Scaling | None, str, Descent]:
+    """What there is before the first step."""
+    split = split_rows(data, spec.validation, spec.seeds.split, held_out)
+    scaling = Scaling.of(split.train) if spec.standardize else None
+    own = split if scaling is None else scaled(split, scaling)
+    return split, scaling, *_begin(spec, own, start)
 
 
 def check_weight(data: Data | RowSource) -> None:

@@ -12,7 +12,7 @@ from workers.engine.batches import Batches
 from workers.engine.data import Data
 from workers.engine.dtypes import Weights, torch_dtype
 from workers.engine.errors import SpecificationError
-from workers.engine.group import MOST_STEPS, Group, Job, Seen
+from workers.engine.group import MOST_STEPS, Group, Job, Seen, n_places
 from workers.engine.large import large_rows
 from workers.engine.named_parts import Arrays, joined, part
 from workers.engine.results import Status
@@ -24,6 +24,9 @@ from workers.engine.trace import Trace
 
 _COUNT = "step"
 _CHUNK_WORK = 2**32
+# Every place of a group is work to a CPU, which is slower by so much.
+_CPU_SLOWDOWN = 2**4
+_CPU_STEP_OVERHEAD_WORK = 2**21
 
 
 def device_of(spec: Specification) -> torch.device:
@@ -55,12 +58,13 @@ class GraphsDescent:
         # A stand-in's: torch's own schedule moves its rate.
         self._rates = Rule(spec, [nn.Parameter(torch.zeros(1))], self.trace, snapshot)
         self._made = _steps_made(state)
-        self._group = Group([Job(spec, data, initial, state)], batches, device_of(spec))
+        device = device_of(spec)
+        self._group = Group([Job(spec, data, initial, state)], batches, device)
         self.n_steps = 0
         self.failed_step: int | None = None
         work = batches.size * sum(w.size for w in initial.values())
         self.n_threads = threads_for(work)
-        self.chunk_steps = min(MOST_STEPS, max(1, _CHUNK_WORK // work))
+        self.chunk_steps = _steps_a_chunk(work, device)
 
     def advance(self, n_steps: int) -> None:
         """Make so many updates, or fewer where one fails."""
@@ -158,6 +162,13 @@ class GraphsDescent:
             if batches.ends_epoch(step + 1):
                 self._rates.move("epoch", 0.0)
         return rates
+
+
+def _steps_a_chunk(work: int, device: torch.device) -> int:
+    """How many steps of so much work each take some milliseconds."""
+    if device.type == "cpu":
+        work = _CPU_SLOWDOWN * (work * n_places(work) + _CPU_STEP_OVERHEAD_WORK)
+    return min(MOST_STEPS, max(1, _CHUNK_WORK // work))
 
 
 def _first_bad(seen: Seen) -> int:

@@ -10,6 +10,7 @@ from workers.engine.batches import Batches
 from workers.engine.data import Data
 from workers.engine.dtypes import Weights
 from workers.engine.epoch_ends import EpochEnds
+from workers.engine.interrupting import Interrupted, look
 from workers.engine.kernel_buffers import flat, named
 from workers.engine.kernel_rows import Rows
 from workers.engine.kernel_setting import Setting, set_up
@@ -25,6 +26,7 @@ from workers.engine.trace import Trace
 Floats = NDArray[np.float64]
 
 _CHUNK_WORK = 2**24
+_PAUSE_WORK = 2**28
 _STEP_OVERHEAD_WORK = 2**6
 _SHUFFLE_OVERHEAD_WORK = 2**15
 _SHUFFLE_ROW_WORK = 2**3
@@ -60,6 +62,8 @@ class KernelDescent:
         self._made_by = spec.optimizer.made_by
         watched = None if held_out is None else lambda: held_out(self.weights())
         self._epoch_ends = EpochEnds(spec.early_stopping, watched)
+        self._owes_a_look = False
+        self._most_rows = _rows_at_once(self._setting)
         self.trace = trace = Trace(batches, spec.record.every, spec.optimizer.lr, start.snapshot)
         self._record = kernels.Record(
             trace.loss, trace.grad_norm, trace.lr, trace.epoch_sums, spec.record.every
@@ -114,8 +118,10 @@ class KernelDescent:
             schedule=self._rates.state(self.n_steps),
         )
 
-    def kept(self) -> Arrays:
-        """Copies of all that `advance` changes, but for the trace."""
+    def kept(self) -> Arrays | None:
+        """Copies of all that `advance` changes, but for the trace; None within an epoch's end."""
+        if self._owes_a_look:
+            return None
         setting = self._setting
         numbers = {"parameters": setting.parameters.copy()}
         counts = {"n_updates": setting.state.n_updates, "is_moving": setting.state.is_moving}
@@ -140,14 +146,26 @@ class KernelDescent:
         """The loss over the whole training set."""
         rows = self._setting.rows
         rows.window[:] = 0
-        span = kernels.Span(0, 0, 0, self._batches.n_rows, 1, *self._ahead(0, 1))
-        loss = self._run(rows, span).last_loss
-        rows.window[:] = 0
-        return loss
+        n_rows, most_rows = self._batches.n_rows, self._most_rows
+        span = kernels.Span(0, 0, 0, n_rows, 1, most_rows, *self._ahead(0, 1))
+        try:
+            while (outcome := self._run(rows, span)).end == kernels.PAUSED:
+                self._look()
+        finally:
+            rows.window[:] = 0
+        return outcome.last_loss
 
     def _run(self, rows: Rows, span: kernels.Span) -> kernels.Outcome:
         setting = self._setting
         return kernels.descend(rows, setting.problem, setting.state, self._record, span)
+
+    def _look(self) -> None:
+        """Within a batch: where the fit is to end, it is as if that had not begun."""
+        try:
+            look()
+        except Interrupted:
+            self._setting.state.under_way[:] = 0.0
+            raise
 
     def _epoch_stop(self) -> int:
         """The step that begins the next epoch."""
@@ -174,16 +192,30 @@ class KernelDescent:
 
     def _end_epoch(self) -> None:
         """Look at the held-out rows, and see whether the fit still gets better."""
+        self._owes_a_look = True
         self._epoch_ends.look(self.trace, self._batches.epoch_of(self.n_steps - 1), self.weights)
+        self._owes_a_look = False
         if self._epoch_ends.is_over:
             self.end = "early_stopped"
 
     def _descend(self, stop: int) -> None:
+        end = kernels.PAUSED
+        while end == kernels.PAUSED:
+            end = self._descend_on(stop)
+            if end == kernels.PAUSED:
+                self._look()
+        if end == kernels.FAILED:
+            self.failed_step = self.n_steps
+        if end == kernels.AT_REST:
+            self.end = "converged"
+
+    def _descend_on(self, stop: int) -> int:
+        """Make updates up to `stop`, or a pause; why they ended."""
         batches = self._batches
         lr, momentum = self._ahead(self.n_steps, stop)
         span = kernels.Span(
             self.n_steps, stop, batches.position % batches.per_epoch, batches.size,
-            batches.per_epoch, lr, momentum,
+            batches.per_epoch, self._most_rows, lr, momentum,
         )  # fmt: skip
         outcome = self._run(self._rows, span)
         if outcome.n_losses > self.trace.n_losses:
@@ -192,10 +224,7 @@ class KernelDescent:
                 lr[outcome.n_losses - self.n_steps - 1 if len(lr) > 1 else 0]
             )
         self.n_steps, self.trace.n_losses = outcome.n_steps, outcome.n_losses
-        if outcome.end == kernels.FAILED:
-            self.failed_step = self.n_steps
-        if outcome.end == kernels.AT_REST:
-            self.end = "converged"
+        return outcome.end
 
     def _ahead(self, first: int, stop: int) -> tuple[Floats, Floats]:
         """The rates and the momenta of the steps [first, stop): one each, or one for all."""
@@ -203,6 +232,12 @@ class KernelDescent:
             stop = first + 1
         # Copies: arrays that must not be written to are of another type to numba.
         return np.array(self._rates.lr[first:stop]), np.array(self._rates.momentum[first:stop])
+
+
+def _rows_at_once(setting: Setting) -> int:
+    """How many rows of a batch may be evaluated between two looks: whole tiles."""
+    step = setting.problem.plan.step
+    return max(1, _PAUSE_WORK // (len(setting.parameters) * step)) * step
 
 
 def _step_work(batches: Batches, setting: Setting) -> int:

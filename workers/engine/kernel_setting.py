@@ -53,7 +53,9 @@ def set_up(spec: Specification, data: Data, batches: Batches, start: Start) -> S
     plan = layout.plan
     buffers = _buffers(spec, plan.n_parameters, start.snapshot)
     room = Room(*(np.empty(tiles.step) for _ in Room._fields))
-    state = State(layout.numbers, buffers.buffers, room, buffers.n_updates, buffers.is_moving)
+    state = State(
+        layout.numbers, buffers.buffers, room, buffers.n_updates, buffers.is_moving, np.zeros(2)
+    )
     parameters, gradient = (
         layout.numbers[at : at + plan.n_parameters] for at in (plan.parameters_at, plan.gradient_at)
     )

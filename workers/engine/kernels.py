@@ -25,7 +25,7 @@ _CROSS_ENTROPY = LOSS_CODES["cross_entropy"]
 _CLIP_FLOOR = 1e-6
 
 # Why the loop ended before its span did.
-FAILED, AT_REST = 1, 2
+FAILED, AT_REST, PAUSED = 1, 2, 3
 
 
 class Problem(NamedTuple):
@@ -50,7 +50,8 @@ class State(NamedTuple):
     """All that a step changes: the fit's numbers, the rule's buffers, and scratch room.
 
     n_updates (1,) counts the rule's updates, of earlier fits too; is_moving (1,) says whether its
-    momentum has something to go on from.
+    momentum has something to go on from. under_way (2,): the rows of a batch that have been
+    evaluated before a pause, and the sum of their losses.
     """
 
     numbers: Numbers
@@ -58,6 +59,7 @@ class State(NamedTuple):
     room: Room
     n_updates: Floats
     is_moving: NDArray[np.bool_]
+    under_way: Floats
 
 
 class Record(NamedTuple):
@@ -74,7 +76,8 @@ class Span(NamedTuple):
     """The steps to make, [first, stop), of `per_epoch` batches of `size` rows an epoch.
 
     Step 0 is the batch of this `position`, counted from the beginning of its epoch. lr and
-    momentum have a number for each step, or one for all.
+    momentum have a number for each step, or one for all. Past `most_rows` of a batch, whole tiles,
+    there is a pause.
     """
 
     first: int
@@ -82,6 +85,7 @@ class Span(NamedTuple):
     position: int
     size: int
     per_epoch: int
+    most_rows: int
     lr: Floats
     momentum: Floats
 
@@ -99,8 +103,8 @@ class Outcome(NamedTuple):
 def descend(rows: Rows, problem: Problem, state: State, record: Record, span: Span) -> Outcome:
     """Make the span's updates, or fewer: ended by the first number that is not finite, or at rest.
 
-    The state is all that goes from one call to the next. A span without steps changes nothing:
-    its last loss is the first batch's.
+    The state is all that goes from one call to the next: after a pause, the same steps go on where
+    it came. A span without steps changes nothing: its last loss is the first batch's.
     """
     rows, problem, state = borrowed(rows), borrowed(problem), borrowed(state)
     record, span = borrowed(record), borrowed(span)
@@ -114,7 +118,10 @@ def descend(rows: Rows, problem: Problem, state: State, record: Record, span: Sp
         first = batch * span.size
         stop = min(first + span.size, n_rows)
         batch = batch + 1 if batch + 1 < span.per_epoch else 0
-        loss = _evaluate(rows, problem, state, Part(first, stop, downhill))
+        part = Part(first, stop, downhill)
+        paused, loss = _evaluate(rows, problem, state, part, span.most_rows)
+        if paused:
+            return Outcome(step, step, last_loss, PAUSED)
         if problem.l1 != 0.0 or problem.l2 != 0.0:
             loss += _penalize(problem, parameters, gradient, downhill)
         if not downhill:
@@ -136,15 +143,22 @@ def descend(rows: Rows, problem: Problem, state: State, record: Record, span: Sp
 
 
 @inlined
-def _evaluate(rows: Rows, problem: Problem, state: State, part: Part) -> float:
-    """The mean loss over the part of the rows; its gradient too, where that is asked for."""
+def _evaluate(
+    rows: Rows, problem: Problem, state: State, part: Part, most_rows: int
+) -> tuple[bool, float]:
+    """The mean loss over the part of the rows; its gradient too, where that is asked for.
+
+    True beside a loss that means nothing where it pauses after `most_rows`: then the next call goes
+    on there.
+    """
     plan, numbers = problem.plan, state.numbers
-    first, stop = part.first, part.stop
+    first = part.first + int(state.under_way[0])
+    stop = min(part.stop, first + most_rows)
     n_outputs = plan.widths[-1]
-    n_values = total_weight(rows, problem.loss, first, stop)
+    n_values = total_weight(rows, problem.loss, part.first, part.stop)
     if problem.loss.kind != _CROSS_ENTROPY:
         n_values *= n_outputs
-    summed = 0.0
+    summed = state.under_way[1]
     for begin in range(first, stop, plan.step):
         n = min(plan.step, stop - begin)
         place = laid(rows, plan, begin // plan.step)
@@ -159,11 +173,14 @@ def _evaluate(rows: Rows, problem: Problem, state: State, part: Part) -> float:
         summed += add_up_losses(problem.loss, numbers, tile, 1.0 / n_values, state.room)
         if part.downhill:
             inputs = (features_at(rows, begin), rows.row_step)
-            backward(plan, numbers, inputs, n, begin == first)
-    if part.downhill:
+            backward(plan, numbers, inputs, n, begin == part.first)
+    paused = stop < part.stop
+    state.under_way[0] = float(stop - part.first) if paused else 0.0
+    state.under_way[1] = summed if paused else 0.0
+    if part.downhill and not paused:
         gather_gradient(plan, numbers)
     # In the fit's precision so large a sum would be infinite.
-    return math.inf if summed > problem.largest else summed / n_values
+    return paused, math.inf if summed > problem.largest else summed / n_values
 
 
 @inlined

@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import nn, optim
 
 from workers.engine.backpropagation import Backpropagation
 from workers.engine.batches import Batches
 from workers.engine.data import Data, RowSource, Shape
 from workers.engine.epoch_ends import EpochEnds
+from workers.engine.interrupting import Interrupted, looking, undisturbed
 from workers.engine.models import layer_widths
 from workers.engine.named_parts import Arrays
 from workers.engine.networks import Mlp
-from workers.engine.reference import ReferenceDescent
+from workers.engine.reference import ReferenceDescent, State
 from workers.engine.rows import MemoryRows, Rows
 from workers.engine.rule import Rule
 from workers.engine.snapshot import Snapshot, Start
@@ -92,16 +92,19 @@ class LargeDescent(ReferenceDescent):
     def advance(self, n_steps: int) -> None:
         """Make so many updates, or fewer where one fails or the fit ends."""
         stop = self.n_steps + n_steps
-        super().advance(n_steps)
+        try:
+            super().advance(n_steps)
+        except Interrupted:
+            if not self._is_careful and not super()._is_finite():
+                self._make_anew(self.n_steps)
+            raise
         if self._is_careful:
             return
         if self.failed_step is None and super()._is_finite():
             if self.n_steps - self._mark.n_steps >= self._marked_steps:
                 self._mark = self._marked()
             return
-        self._is_careful = True
-        self._go_back()
-        super().advance(stop - self.n_steps)
+        self._make_anew(stop)
 
     def take_up(self, kept: Arrays, n_steps: int) -> None:
         """Go to where the same fit kept this."""
@@ -111,6 +114,13 @@ class LargeDescent(ReferenceDescent):
     def _marked(self) -> _Mark:
         return _Mark(self.n_steps, self.snapshot(), self._epoch_ends.copied())
 
+    def _make_anew(self, stop: int) -> None:
+        """The steps since the last mark, with care; they are too few to be interrupted."""
+        self._is_careful = True
+        self._go_back()
+        with looking(undisturbed):
+            super().advance(stop - self.n_steps)
+
     def _go_back(self) -> None:
         mark = self._mark
         self.n_steps, self.failed_step, self.end = mark.n_steps, None, None
@@ -118,13 +128,16 @@ class LargeDescent(ReferenceDescent):
         self.trace.rewind(mark.n_steps, mark.snapshot.epoch_sum)
         self._rewind(mark.snapshot)
 
-    def _state(self) -> list[torch.Tensor]:
-        return super()._state() if self._is_careful else []
+    def _state(self) -> State:
+        """Without care, what an update that is not made to its end may have changed."""
+        if self._is_careful:
+            return super()._state()
+        return {name: kept.clone() for name, kept in self._model.named_buffers()}
 
     def _is_finite(self) -> bool:
         return super()._is_finite() if self._is_careful else True
 
-    def _fail(self, before: list[torch.Tensor]) -> None:
+    def _fail(self, before: State) -> None:
         if self._is_careful:
             super()._fail(before)
         else:

@@ -7,6 +7,7 @@ torch-lr-finder 0.2.2 runs it.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,12 +17,13 @@ from torch.optim import lr_scheduler
 
 from workers.engine.batches import cut_batches
 from workers.engine.checkpoint import Checkpoints
-from workers.engine.course import Course, Cut
+from workers.engine.course import Course
 from workers.engine.data import Data, RowSource
 from workers.engine.descent import Descent
 from workers.engine.dtypes import largest
 from workers.engine.errors import SpecificationError
-from workers.engine.fitting import STRATEGIES, check
+from workers.engine.fitting import STRATEGIES, check, is_much
+from workers.engine.interrupting import Cut, aside_if, looking
 from workers.engine.lr_curve import Curve
 from workers.engine.lr_suggestions import fewest_points, steepest, valley
 from workers.engine.planner import choose_strategy
@@ -129,14 +131,16 @@ def lr_range_test(
     every iteration, ends the test as "interrupted". From the last of its `checkpoints` it goes on
     with the bits of one that was never away. `clock` counts seconds. Raises
     SpecificationError where a fit would, and for rates that the dtype has no room for;
-    ValueError where the rows' weights are all 0, or the initial weights are another fit's.
+    ValueError where the rows' weights are all 0, or the initial weights are another fit's;
+    Interrupted where it is stopped while the rows are still prepared for the first update.
     """
     course = Course(spec.limits.max_seconds, on_progress, should_stop, checkpoints, clock)
     ranged = _ranged(spec, rule)
     check(ranged, data.shape)
     if isinstance(data, Data) and data.weight is not None and not data.weight.any():
         raise ValueError("the weights are all 0: no row counts")
-    strategy, descent = _begin(ranged, data)
+    with looking(course.look_for_stop):
+        strategy, descent = aside_if(is_much(data), partial(_begin, ranged, data))
     curve = Curve(rule.smooth_f, rule.diverge_th)
     reporter = Reporter(on_progress, descent.trace.batches, clock)
     stop_reason = _run(descent, curve, course, reporter)
@@ -217,12 +221,14 @@ def _run(descent: Descent, curve: Curve, course: Course, reporter: Reporter) -> 
         cut = course.end_before(descent, nothing)
         if cut is not None:
             return cut
-        descent.advance(1)
+        cut = course.cut_while(descent, nothing, partial(descent.advance, 1))
         # A loss that is not finite is not entered; one before weights that are not finite is.
         if trace.n_losses > iteration:
             curve.add(trace.last_lr, trace.last_loss)
         if descent.failed_step is not None or curve.has_diverged:
             return "diverged"
+        if cut is not None:
+            return cut
         reporter.report(descent)
         course.keep(descent, nothing)
     return "completed"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from workers.engine.data import Data, RowSource, Shape, row_bytes
 from workers.engine.dtypes import DType, Weights, numpy_dtype
+from workers.engine.interrupting import MUCH_WORK, aside_if, look
 from workers.engine.threads import cores, one_blas_thread
 
 Floats = NDArray[np.float64]
@@ -136,13 +137,20 @@ def _fold(
 ) -> Generator[None, None, Sums]:
     """Join what the task makes of the rows, part by part in their order."""
     n_threads = pass_threads(rows.shape) if n_threads is None else n_threads
-    step = _task_rows(rows.shape)
-    for group in _groups(rows, step):
+    step, row_work = _task_rows(rows.shape), (rows.shape.n_features + rows.shape.n_targets) ** 2
+
+    def joined_with(group: Data, total: Sums) -> Sums:
         cuts = range(0, len(group.x), step)
         parts = (group.read(cut, min(cut + step, len(group.x))) for cut in cuts)
         with one_blas_thread(), _mapping(min(n_threads, len(cuts))) as mapped:
             for part in mapped(task, parts):
                 total = join(total, part)
+                look()
+        return total
+
+    for group in _groups(rows, step):
+        takes_long = len(group.x) * row_work > MUCH_WORK
+        total = aside_if(takes_long, partial(joined_with, group, total))
         yield
     return total
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from workers.engine.interrupting import look
 from workers.engine.losses import Loss
 from workers.engine.rows import Part
 from workers.engine.specification import Penalty
@@ -38,6 +39,8 @@ class Objective:
     def _mean_loss(self, parts: Iterator[Part]) -> float:
         total = weight = unit = 0.0
         for part in parts:
+            if unit:
+                look()
             # In units of the first part a batch in one part, as most are, counts just 1.
             counts = self._total_weight(part)
             unit = unit or counts

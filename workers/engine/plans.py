@@ -1,10 +1,12 @@
 """The strategies that need no more of the rows than one pass tells."""
 
 from collections.abc import Generator
+from functools import partial
 
 from workers.engine import normal, spectral
 from workers.engine.batches import Batches
 from workers.engine.descent import Descent
+from workers.engine.interrupting import aside_if
 from workers.engine.normal_beginning import begin
 from workers.engine.plateau import PlateauRates
 from workers.engine.prepared import Plan
@@ -13,6 +15,7 @@ from workers.engine.rehearsal import keeps_its_digits
 from workers.engine.results import Fallback
 from workers.engine.snapshot import Start
 from workers.engine.specification import Specification
+from workers.engine.spectrum import is_wide
 from workers.engine.splitting import Split
 from workers.engine.survey import Found
 from workers.engine.trace import Trace
@@ -26,7 +29,8 @@ def plan_spectral(spec: Specification, split: Split, batches: Batches, start: St
 
     def begin_descent(trace: Trace, found: Found) -> Beginning:
         yield from ()
-        return spectral.SpectralDescent(spec, rows, rates, trace, found)
+        make = partial(spectral.SpectralDescent, spec, rows, rates, trace, found)
+        return aside_if(is_wide(found.factor.matrix.shape[1]), make)
 
     return Plan(
         strategy="spectral",
@@ -44,7 +48,8 @@ def plan_normal(spec: Specification, split: Split, batches: Batches, start: Star
     chunk_steps = normal.steps_a_chunk(rows.shape)
 
     def begin_descent(trace: Trace, found: Found) -> Beginning:
-        beginning = begin(spec, start, rates, found)
+        make = partial(begin, spec, start, rates, found)
+        beginning = aside_if(is_wide(found.factor.matrix.shape[1]), make)
         steady = yield from keeps_its_digits(beginning, rates, trace, spec.dtype, chunk_steps)
         if not steady:
             return "sensitive"

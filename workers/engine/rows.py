@@ -32,6 +32,8 @@ class Rows(Protocol):
     at a line, others lie as slices of a tensor of all rows do.
     """
 
+    n_rows: int
+
     def parts(self, step: int) -> Iterator[Part]:
         """The step's batch: one part, or several where it is too large for memory."""
 
@@ -88,6 +90,7 @@ class MemoryRows:
     ) -> None:
         """`most_rows` are evaluated at once, and come at once of a batch if it is not `whole`."""
         self._all = tensors(data, dtype)
+        self.n_rows = len(data.x)
         self._most_rows = most_rows or len(data.x)
         self._batch_rows = batches.size if whole_batches else self._most_rows
         self._batches = batches

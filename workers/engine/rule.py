@@ -1,11 +1,13 @@
 """How the plain loop makes an update: clipping, the optimizer, the schedule."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn, optim
 
+from workers.engine.interrupting import Interrupted
 from workers.engine.schedule_state import put, take_up, write_down
 from workers.engine.schedules import Interval
 from workers.engine.snapshot import ScheduleState, Snapshot, in_tensors
@@ -98,13 +100,22 @@ class Rule:
         return float(norm)
 
     def update(self, loss: float, again: Callable[[], float]) -> None:
-        """One update from the gradients; a searching optimizer asks for more of them by `again`."""
+        """One update from the gradients; a searching optimizer asks for more of them by `again`.
+
+        Where that raises Interrupted, the optimizer's state is what it was: the parameters are not.
+        """
         if not self._searches:
             self._optimizer.step()
             return
+        before = {key: _noted(state) for key, state in self._optimizer.state.items()}
         # What it asks for first is known already.
         known = [loss]
-        self._optimizer.step(lambda: known.pop() if known else again())
+        try:
+            self._optimizer.step(lambda: known.pop() if known else again())
+        except Interrupted:
+            self._optimizer.state.clear()
+            self._optimizer.state.update(before)
+            raise
 
     def tick(self) -> None:
         """Count an update that was made elsewhere: torch's schedules see that there was one."""
@@ -118,6 +129,14 @@ class Rule:
             self._schedule.step(loss)  # type: ignore[arg-type]
         else:
             self._schedule.step()
+
+
+def _noted(state: dict[str, Any]) -> dict[str, Any]:
+    """The state of a search before a step, which drops remembered vectors, but changes none."""
+    return {
+        name: value.clone() if isinstance(value, torch.Tensor) else copy.copy(value)
+        for name, value in state.items()
+    }
 
 
 def _in_kind(state: dict[str, Any], parameter: nn.Parameter) -> dict[str, Any]:

@@ -1,6 +1,12 @@
 """The order in which an epoch visits the rows."""
 
+from functools import partial
+
 import torch
+
+from workers.engine.interrupting import aside_if
+
+_MANY_ROWS = 2**22
 
 
 def shuffle_seed(seed: int, epoch: int) -> int:
@@ -15,4 +21,4 @@ def shuffle_seed(seed: int, epoch: int) -> int:
 def shuffle_rows(n_rows: int, seed: int, epoch: int) -> torch.Tensor:
     """The rows' order in this epoch, (n,) int64; the global generator is left alone."""
     generator = torch.Generator().manual_seed(shuffle_seed(seed, epoch))
-    return torch.randperm(n_rows, generator=generator)
+    return aside_if(n_rows > _MANY_ROWS, partial(torch.randperm, n_rows, generator=generator))

@@ -8,12 +8,14 @@ to rounding follows from how correlated the features are, not from where their o
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.engine import spectrum_loops
 from workers.engine.dtypes import DType
+from workers.engine.interrupting import aside_if
 from workers.engine.normal_equations import Layer, Moments
 from workers.engine.spectrum_loops import Factor, Spectrum
 from workers.engine.threads import one_blas_thread
@@ -22,6 +24,8 @@ Floats = NDArray[np.float64]
 
 # The largest relative error of an eigenvalue of the Hessian, and so of what is descended with it.
 TOLERATED: dict[DType, float] = {"float64": 1e-9, "float32": 1e-5}
+
+_WIDE = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,17 +46,24 @@ def factor(moments: Moments, layer: Layer, l2: float) -> Factor | None:
     None where a number would not be finite.
     """
     has_bias = layer.bias is not None
+    factored = partial(
+        spectrum_loops.factored,
+        *(moments.mean, moments.covariance, np.array(layer.weight), has_bias, float(l2)),
+    )
     with one_blas_thread():
-        finite, found = spectrum_loops.factored(
-            moments.mean, moments.covariance, np.array(layer.weight), has_bias, float(l2)
-        )
+        finite, found = aside_if(is_wide(len(moments.mean)), factored)
     return found if finite else None
 
 
 def decompose(found: Factor) -> Spectrum:
     """The loss in the coordinates of its own Hessian."""
     with one_blas_thread():
-        return spectrum_loops.decomposed(found)
+        return aside_if(is_wide(found.matrix.shape[1]), partial(spectrum_loops.decomposed, found))
+
+
+def is_wide(n_columns: int) -> bool:
+    """Whether the algebra of so many columns takes long."""
+    return n_columns > _WIDE
 
 
 def are_safe(found: Factor, spectrum: Spectrum, dtype: DType) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from workers.engine.data import Data, RowSource, Shape, blocks
 from workers.engine.errors import SpecificationError
+from workers.engine.interrupting import look
 from workers.engine.shuffling import shuffle_rows
 
 Rows = NDArray[np.int64]
@@ -58,8 +59,10 @@ class Subset:
     def read(self, first: int, stop: int) -> Data:
         """The rows [first, stop), in order."""
         wanted = self._rows[first:stop]
-        parts = []
+        parts: list[Data] = []
         for begin in range(int(wanted[0]), int(wanted[-1]) + 1, _BLOCK_ROWS):
+            if parts:
+                look()
             inside = wanted[(wanted >= begin) & (wanted < begin + _BLOCK_ROWS)]
             if len(inside):
                 block = self._source.read(begin, int(inside[-1]) + 1)

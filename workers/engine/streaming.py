@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from workers.engine.batches import Batches
 from workers.engine.data import Data, RowSource
 from workers.engine.dtypes import DType
+from workers.engine.interrupting import look
 from workers.engine.rows import Part, copied, cut, tensors
 from workers.engine.shuffling import shuffle_rows
 from workers.engine.spill import Spill, spilled_row_bytes
@@ -33,7 +34,7 @@ class StreamedRows:
         window_bytes: int = WINDOW_BYTES,
     ) -> None:
         self._source = source
-        self._n_rows = source.shape.n_rows
+        self.n_rows = source.shape.n_rows
         self._batches = batches
         self._shuffle_seed = shuffle_seed
         self._dtype = dtype
@@ -56,7 +57,7 @@ class StreamedRows:
 
     def all_parts(self) -> Iterator[Part]:
         """The whole training set."""
-        for window, _, _ in self._overlaps(0, self._n_rows):
+        for window, _, _ in self._overlaps(0, self.n_rows):
             yield self._load(window, None)
 
     def _overlaps(self, first: int, stop: int) -> Iterator[tuple[int, int, int]]:
@@ -80,12 +81,12 @@ class StreamedRows:
         if epoch is not None:
             return self._shuffled(epoch).read(window)
         first = window * self._window_rows
-        return self._source.read(first, min(first + self._window_rows, self._n_rows))
+        return self._source.read(first, min(first + self._window_rows, self.n_rows))
 
     def _shuffled(self, epoch: int) -> Spill:
         if self._spill is None or self._epoch != epoch:
             self._spill = None
-            places = _inverse(shuffle_rows(self._n_rows, self._shuffle_seed, epoch).numpy())
+            places = _inverse(shuffle_rows(self.n_rows, self._shuffle_seed, epoch).numpy())
             self._spill = Spill(self._source, places, self._window_rows)
             self._epoch = epoch
         return self._spill
@@ -95,6 +96,8 @@ def _inverse(order: NDArray[np.int64]) -> NDArray[np.int64]:
     """Where in the order each row stands; besides the two, memory for a few rows alone."""
     places = np.empty_like(order)
     for first in range(0, len(order), _INVERTED_ROWS):
+        if first:
+            look()
         part = order[first : first + _INVERTED_ROWS]
         places[part] = np.arange(first, first + len(part))
     return places

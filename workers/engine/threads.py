@@ -55,15 +55,19 @@ class _OneThread:
             self._n_users += 1
             if self._n_users == 1:
                 self._before = [library.num_threads for library in self._libraries]
-                for library in self._libraries:
-                    library.set_num_threads(1)
+                self._set([1] * len(self._libraries))
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
             self._n_users -= 1
             if self._n_users == 0:
-                for library, before in zip(self._libraries, self._before, strict=True):
-                    library.set_num_threads(before)
+                self._set(self._before)
+
+    def _set(self, numbers: list[int]) -> None:
+        # Of OpenBLAS it lets the first thread that asks do this, and nobody else, without a word.
+        threadpoolctl.OpenBLASController.clear_controlling_thread(force=True)
+        for library, number in zip(self._libraries, numbers, strict=True):
+            library.set_num_threads(number)
 
 
 @cache

@@ -36,12 +36,14 @@ class TrajectoryWriter:
     def _look(self, descent: Descent) -> None:
         before = descent.weights() if self._record.weights else {}
         n_losses = descent.trace.n_losses
-        descent.advance(1)
-        if descent.trace.n_losses == n_losses:
-            return
-        self._weights.append(before)
-        if self._record.gradients:
-            self._gradients.append(descent.gradients())
+        try:
+            descent.advance(1)
+        finally:
+            # An epoch's end may be interrupted after a whole step.
+            if descent.trace.n_losses > n_losses:
+                self._weights.append(before)
+                if self._record.gradients:
+                    self._gradients.append(descent.gradients())
 
     def kept(self) -> Arrays:
         """What was seen so far."""

@@ -153,7 +153,7 @@ class Subject:
     @property
     def _n_training_rows(self) -> int:
         train = self.result["metrics"]["train"]
-        if "confusion_matrix" in train:
+        if train is not None and "confusion_matrix" in train:
             # Of each class the held-out rows are rounded up: only who counted knows.
             return sum(map(sum, train["confusion_matrix"]))
         held_out = self.spec["validation"] or {}

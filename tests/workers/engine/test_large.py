@@ -267,6 +267,7 @@ class Counted:
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
+        self.n_rows = rows.n_rows
         self.n_steps = 0
 
     def parts(self, step: int) -> Iterator[Part]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.workers.engine.given import FULL_BATCH, STRATEGIES, noisy_plane, specification
-from workers.engine import Progress, fit
+from workers.engine import Progress, Result, fit
 
 MANY = 10**6
 # Those that make a step at once: normal equations are rehearsed first.
@@ -58,6 +58,31 @@ def test_a_fit_ends_at_its_time_limit(strategy: str) -> None:
     # then it ends there
     assert result.status == "time_limit"
     assert 0 < result.n_steps < MANY
+
+
+def test_normal_equations_end_at_the_time_limit_while_they_are_rehearsed_and_after() -> None:
+    # given a descent of many chunks, which takes so many looks at the clock
+    ticks = count()
+    many = specification(steps=300_000, strategy="normal")
+    whole = fit(many, noisy_plane(), clock=lambda: float(next(ticks)))
+    n_looks = next(ticks)
+    assert (whole.status, whole.strategy) == ("completed", "normal")
+
+    def limited(seconds: int) -> Result:
+        limits = {"max_seconds": seconds}
+        spec = specification(steps=300_000, strategy="normal", limits=limits)
+        return fit(spec, noisy_plane(), clock=clock_of(1.0))
+
+    # when its time is over while it is rehearsed, and when that is done
+    early, late = limited(5), limited(n_looks - 10)
+
+    # then it ends there
+    assert (early.status, early.n_steps) == ("time_limit", 0)
+    np.testing.assert_array_equal(early.weights["weight"], early.initial_weights["weight"])
+    assert early.final_loss is not None
+    assert late.status == "time_limit"
+    assert 0 < late.n_steps < 300_000
+    np.testing.assert_array_equal(late.history.loss, whole.history.loss[: late.n_steps])
 
 
 @pytest.mark.parametrize(

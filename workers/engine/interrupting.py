@@ -1,0 +1,131 @@
+"""How a computation is ended from outside, wherever it is."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from functools import partial
+from typing import Generic, Literal, TypeVar
+
+import torch
+
+Cut = Literal["interrupted", "time_limit"]
+Made = TypeVar("Made")
+
+# A call of so many multiplications takes some tenths of a second.
+MUCH_WORK = 2**30
+_LOOK_SECONDS = 0.05
+
+
+class Interrupted(Exception):
+    """The computation is to end here; `status` says why."""
+
+    def __init__(self, status: Cut = "interrupted") -> None:
+        super().__init__(status)
+        self.status: Cut = status
+
+
+def _wanted() -> None:
+    """Nobody wants the computation's end."""
+
+
+_look: ContextVar[Callable[[], None]] = ContextVar("look", default=_wanted)
+# Threads whose results nobody waits for any more.
+_left_alone: list[threading.Thread] = []
+
+
+def look() -> None:
+    """Raise Interrupted where the computation is to end: whatever goes on for long calls it.
+
+    It is not handed down as an argument: passes over rows lie deep below those who know why a fit
+    is to end.
+    """
+    _look.get()()
+
+
+@contextmanager
+def looking(raises: Callable[[], None]) -> Iterator[None]:
+    """Have `look`, within the block, do this, which raises where there is to be an end."""
+    before = _look.set(raises)
+    try:
+        yield
+    finally:
+        _look.reset(before)
+
+
+def undisturbed() -> None:
+    """For `looking`: whatever is asked for, the block goes on to its end."""
+
+
+def aside(task: Callable[[], Made]) -> Made:
+    """The task's result, computed by another thread while this one looks.
+
+    For what may take seconds between two looks, one call of a library say. Where a look raises, the
+    other thread is left alone, and told so by its own looks: the task must change nothing that
+    anybody reads after that. See `wait_for_others`.
+    """
+    outer = _look.get()
+    if outer in (_wanted, undisturbed):
+        return task()
+    running = _Aside(task)
+    try:
+        while not wait([running.made], _LOOK_SECONDS).done:
+            outer()
+    except BaseException:
+        running.leave()
+        raise
+    return running.made.result()
+
+
+def aside_if(takes_long: bool, task: Callable[[], Made]) -> Made:
+    """`aside`, but by this thread where that takes no time to speak of: a thread costs some."""
+    return aside(task) if takes_long else task()
+
+
+def are_others_left() -> bool:
+    """Whether a thread that was left alone may still compute."""
+    return any(thread.is_alive() for thread in _left_alone)
+
+
+def wait_for_others() -> None:
+    """Wait until the threads that were left alone have come to an end of their own.
+
+    They hold memory and cores that the next computation needs, and read what the last one read.
+    """
+    while _left_alone:
+        _left_alone.pop().join()
+
+
+class _Aside(Generic[Made]):
+    """A task on a thread of its own; `made` is what it comes to."""
+
+    def __init__(self, task: Callable[[], Made]) -> None:
+        self.made: Future[Made] = Future()
+        self._left = threading.Event()
+        run = partial(self._run, task, torch.get_num_threads())
+        # Not to be waited for where the process is to end.
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(run,), name="aside", daemon=True
+        )
+        self._thread.start()
+
+    def leave(self) -> None:
+        """Nobody waits for the result."""
+        self._left.set()
+        _left_alone.append(self._thread)
+
+    def _run(self, task: Callable[[], Made], n_threads: int) -> None:
+        # It would have others of torch's than the one that it stands in for.
+        torch.set_num_threads(n_threads)
+        try:
+            with looking(self._look):
+                made = task()
+        except BaseException as error:
+            self.made.set_exception(error)
+        else:
+            self.made.set_result(made)
+
+    def _look(self) -> None:
+        if self._left.is_set():
+            raise Interrupted
