@@ -110,11 +110,11 @@ def test_each_fit_is_what_it_would_be_alone(http: FlaskClient, context: Context)
 
     found = members(http, listed(http, *bodies))
 
-    # then each row is the one that it would have alone, but for the time and the batch
+    # then each row is the one that it would have alone, but for the time, the batch and the request
     for body, fit in zip(bodies, found, strict=True):
         alone = submission.submit(context, FitRequest.model_validate(body), owner=OWNER)
         one, other = (fits.fit_row(context, each["id"]) for each in (fit, alone))
-        own = {"id", "created_at", "woken_at", "batch_id", "position"}
+        own = {"id", "created_at", "woken_at", "batch_id", "position", "request_id"}
         assert {k: v for k, v in one.items() if k not in own} == {
             k: v for k, v in other.items() if k not in own
         }
