@@ -2,30 +2,15 @@
 
 import socket
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from service.context import Context, open_context
 from service.schemas.datasets import DatasetRequest
-from service.settings import Settings
-from tests.receiver import Receiver, receiving
-from tests.workers.owed import deliver_due, ended, sending, states
+from tests.receiver import Receiver
+from tests.workers.webhooks.owed import deliver_due, ended, states
 from workers.addresses import GuardedBackend, is_public
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as started:
-        yield started
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """Settings that send messages, to this machine too."""
-    return sending(settings)
-
 
 PRIVATE = [
     "127.0.0.1", "127.255.0.1", "0.0.0.0", "0.1.2.3", "10.0.0.1", "172.16.0.1", "172.31.255.255",  # noqa: S104

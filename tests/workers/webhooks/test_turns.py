@@ -11,25 +11,12 @@ from sqlalchemy import update
 from service.context import Context
 from service.database.schema import deliveries
 from service.schemas.datasets import DatasetRequest
-from service.settings import Settings
 from tests.eventually import eventually
 from tests.installations import ON_EACH
-from tests.receiver import Receiver, receiving
-from tests.workers.owed import deliver_due, ended, owe_to, sending, states
+from tests.receiver import Receiver
+from tests.workers.webhooks.owed import deliver_due, ended, owe_to, states
 from workers.delivering import Courier, retry_seconds
 from workers.turns import Turns
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as started:
-        yield started
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """Settings that send messages, to this machine too."""
-    return sending(settings)
 
 
 @ON_EACH

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,23 +20,11 @@ from service.schemas.datasets import DatasetRequest
 from service.schemas.lr_range import LrRangeRequest
 from service.settings import Settings
 from tests import readme
-from tests.receiver import SECRET, Receiver, receiving
+from tests.receiver import SECRET, Receiver
 from tests.service.claiming import claim_one
 from tests.service.conftest import OWNER
 from tests.service.test_lifecycle import expire, finish, submit
-from tests.workers.owed import deliver_due, ended, sending, states
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as started:
-        yield started
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """Settings that send messages, to this machine too."""
-    return sending(settings)
+from tests.workers.webhooks.owed import deliver_due, ended, states
 
 
 def test_an_owners_messages_are_signed_with_the_secret_of_each_of_their_keys(

@@ -3,7 +3,6 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from standardwebhooks import Webhook
@@ -12,27 +11,14 @@ from service.context import Context
 from service.errors import InvalidInput
 from service.queue import WEBHOOKS
 from service.schemas.datasets import DatasetRequest
-from service.settings import Settings
 from service.webhooks import send_due
 from tests.eventually import eventually
-from tests.receiver import SECRET, Receiver, receiving
+from tests.receiver import SECRET, Receiver
 from tests.service.claiming import claim_one
 from tests.service.test_lifecycle import finish, submit
-from tests.workers.owed import deliver_due, ended, sending, states
+from tests.workers.webhooks.owed import deliver_due, ended, states
 from workers import delivering
 from workers.delivering import Courier, retry_seconds
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as started:
-        yield started
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """Settings that send messages, to this machine too."""
-    return sending(settings)
 
 
 def test_what_is_not_taken_is_sent_again_under_the_same_id(
