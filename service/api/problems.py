@@ -1,12 +1,18 @@
 """Errors as RFC 9457 problem+json; the one place that knows status numbers."""
 
 import errno
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 import structlog
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    RequestedRangeNotSatisfiable,
+    RequestEntityTooLarge,
+)
 
 from service import errors
 from service.database import DatabaseError
@@ -67,10 +73,17 @@ def _of_http(error: HTTPException) -> Response:
         limit = request.max_content_length
         return _of_ours(errors.TooLarge(f"the body is past {limit} bytes"))
     title = error.name
-    answer = _problem(status, title.lower().replace(" ", "_"), title, error.description or title)
+    answer = _problem(status, name_of_http(title), title, error.description or title)
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         answer.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    if isinstance(error, RequestedRangeNotSatisfiable):
+        answer.headers["Content-Range"] = f"{error.units} */{error.length}"
     return answer
+
+
+def name_of_http(title: str) -> str:
+    """The code of what flask itself refuses, by its title."""
+    return title.lower().replace(" ", "_")
 
 
 def _of_the_database(error: DatabaseError) -> Response:
@@ -97,18 +110,35 @@ def _of_a_crash(error: Exception) -> Response:
 def _problem(
     status: int, code: str, title: str, detail: str, places: tuple[Place, ...] = ()
 ) -> Response:
+    body = problem_body(
+        status, code, title, detail, places, instance=request.path, request_id=g.request_id
+    )
+    return Response(orjson.dumps(body), status, content_type=MEDIA_TYPE)
+
+
+def problem_body(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    places: Sequence[Place],
+    *,
+    instance: str,
+    request_id: str,
+) -> dict[str, Any]:
+    """A problem of the request to this path."""
     body: dict[str, Any] = {
         "type": f"urn:thalweg:problem:{code}",
         "title": title,
         "status": status,
         "detail": detail,
-        "instance": request.path,
+        "instance": instance,
         "code": code,
-        "request_id": g.request_id,
+        "request_id": request_id,
     }
     if places:
         body["errors"] = [_place(place) for place in places]
-    return Response(orjson.dumps(body), status, content_type=MEDIA_TYPE)
+    return body
 
 
 def _place(place: Place) -> dict[str, Any]:
