@@ -74,8 +74,42 @@ def test_every_answer_in_json_has_an_example_that_is_one(committed: dict[str, An
                         "answer": {"$ref": f"#/components/examples/{name}"}
                     }, op["operationId"]
     for name, example in committed["components"]["examples"].items():
-        whole = {"$ref": f"#/components/schemas/{name}", "components": committed["components"]}
+        # Problems have an example a status.
+        schema = "Problem" if name not in committed["components"]["schemas"] else name
+        whole = {"$ref": f"#/components/schemas/{schema}", "components": committed["components"]}
         jsonschema_rs.Draft202012Validator(whole).validate(example["value"])
+
+
+def test_every_operation_shows_a_request_and_an_answer(committed: dict[str, Any]) -> None:
+    for path, op in ((p, op) for p, ops in committed["paths"].items() for op in ops.values()):
+        for parameter in op["parameters"]:
+            assert parameter["in"] != "path" or parameter["example"], path
+        answers = [a for status, a in op["responses"].items() if status[0] == "2"]
+        contents = [pair for answer in answers for pair in answer.get("content", {}).items()]
+        shown = [name for name, content in contents if {"example", "examples"} & set(content)]
+        assert shown or not contents, op["operationId"]
+        # Nobody reads an example of bytes.
+        texts = {name for name, _ in contents if name.startswith("text/") or "json" in name}
+        assert texts <= set(shown), op["operationId"]
+
+
+def test_every_problem_is_one_of_those_that_all_operations_share(
+    committed: dict[str, Any],
+) -> None:
+    components = committed["components"]
+    shared = {f"#/components/responses/{name}" for name in components["responses"]}
+
+    for op in (op for path in committed["paths"].values() for op in path.values()):
+        for status, answer in op["responses"].items():
+            if "$ref" in answer:
+                assert answer["$ref"] in shared
+                assert answer["$ref"].endswith(status)
+            else:
+                assert status < "4" or op.get("security") == []
+    for name, answer in components["responses"].items():
+        (content,) = answer["content"].values()
+        example = components["examples"][content["examples"]["answer"]["$ref"].rpartition("/")[2]]
+        assert str(example["value"]["status"]) == name[-3:]
 
 
 def test_what_a_post_makes_is_linked_to_all_that_takes_its_id(committed: dict[str, Any]) -> None:

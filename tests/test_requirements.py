@@ -1,5 +1,6 @@
 """What is installed is what was tested, by its hash."""
 
+import json
 import re
 from pathlib import Path
 
@@ -36,3 +37,25 @@ def test_the_environment_is_made_of_them_alone() -> None:
     assert len(unchecked) == 2
     assert "^torch==" in unchecked[0]
     assert "--no-deps --no-build-isolation" in unchecked[1]
+
+
+def test_so_is_the_documents_linter() -> None:
+    redocly = ROOT / "tests" / "redocly"
+    node = (redocly / "requirements.txt").read_text()
+    asked = json.loads((redocly / "package.json").read_text())["dependencies"]
+    locked = json.loads((redocly / "package-lock.json").read_text())["packages"]
+    del locked[""]
+
+    assert len(VERSION.findall(node)) == 1
+    assert "--hash=sha256:" in node
+    assert {name.removeprefix("node_modules/"): one["version"] for name, one in locked.items()} == (
+        asked
+    )
+    # Whichever registry a machine asks, it gets the same.
+    assert all(one["integrity"] and "resolved" not in one for one in locked.values())
+
+
+def test_what_is_checked_for_a_change_is_checked_by_all() -> None:
+    run = (ROOT / ".ci" / "run").read_text()
+
+    assert all(f"\nmake {name}\n" in run for name in ("check", "lint-openapi", "test"))

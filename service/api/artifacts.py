@@ -12,8 +12,9 @@ import pyarrow.parquet
 import safetensors.numpy
 from flask import Blueprint, Response
 
-from service.api.examples import HISTORY_CSV
-from service.api.openapi import Content, Operation, operation
+from service.api.answer_headers import ARTIFACT
+from service.api.examples import HISTORY_CSV, SCRIPT
+from service.api.openapi import BINARY, Content, Operation, operation
 from service.api.requests import context, owner
 from service.api.responses import artifact
 from service.artifacts import Arrays
@@ -113,8 +114,8 @@ TRAJECTORY: dict[str, tuple[str, Callable[[Arrays], bytes]]] = {
         "getWeights",
         "artifacts",
         "The fitted weights",
-        answers={200: (Content(model=Weights), Content(_BINARY)), 206: (), 304: ()},
-        headers={200: ("ETag",)},
+        answers={200: (Content(model=Weights), Content(_BINARY, schema=BINARY)), 206: (), 304: ()},
+        headers={200: ARTIFACT},
         problems=(404, 410, 416, 422),
         path_values={"form": (*WEIGHTS, "onnx")},
     )
@@ -137,12 +138,12 @@ def get_weights(fit_id: str, form: str) -> Response:
             200: (
                 Content(model=History),
                 Content("text/csv", example=HISTORY_CSV),
-                Content("application/vnd.apache.parquet"),
+                Content("application/vnd.apache.parquet", schema=BINARY),
             ),
             206: (),
             304: (),
         },
-        headers={200: ("ETag",)},
+        headers={200: ARTIFACT},
         problems=(404, 410, 416, 422),
         path_values={"form": tuple(HISTORY)},
     )
@@ -158,8 +159,12 @@ def get_history(fit_id: str, form: str) -> Response:
         "getTrajectory",
         "artifacts",
         "The weights, and gradients, at every recorded step",
-        answers={200: (Content(model=Trajectory), Content(_BINARY)), 206: (), 304: ()},
-        headers={200: ("ETag",)},
+        answers={
+            200: (Content(model=Trajectory), Content(_BINARY, schema=BINARY)),
+            206: (),
+            304: (),
+        },
+        headers={200: ARTIFACT},
         problems=(404, 410, 416, 422),
         path_values={"form": tuple(TRAJECTORY)},
     )
@@ -175,8 +180,8 @@ def get_trajectory(fit_id: str, form: str) -> Response:
         "getReproduction",
         "artifacts",
         "A plain PyTorch script that makes the same weights of the dataset's CSV",
-        answers={200: (Content(_SCRIPT),), 206: (), 304: ()},
-        headers={200: ("ETag",)},
+        answers={200: (Content(_SCRIPT, example=SCRIPT),), 206: (), 304: ()},
+        headers={200: ARTIFACT},
         problems=(404, 410, 416, 422),
     )
 )

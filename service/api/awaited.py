@@ -91,6 +91,7 @@ def events_operation(operation_id: str, tag: str, noun: str) -> Operation:
             200: (Content(MEDIA_TYPE, example=EVENTS), Content(model=EventList)),
             204: (),
         },
+        headers={200: ("Cache-Control",)},
         problems=(404, 406, 410, 422, 503),
         resumes=True,
     )

@@ -6,12 +6,13 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from service import batches
+from service.api.answer_headers import DOWNLOAD, RESOURCE
 from service.api.awaited import Awaited, events_operation, told
 from service.api.bodies import Body
 from service.api.examples import BATCH, BATCH_LINES, RESULTS_CSV
 from service.api.links import with_batch_links, with_links
 from service.api.lists import list_response
-from service.api.openapi import Content, Operation, operation
+from service.api.openapi import BINARY, Content, Operation, operation
 from service.api.queries import (
     BatchParameters,
     StatePageParameters,
@@ -122,7 +123,7 @@ def list_batches() -> Response:
         "batches",
         "Look a batch up; with `Prefer: wait=N` wait for the end of all its fits",
         answers={200: (Content(model=Batch),), 304: ()},
-        headers={200: ("ETag", "Preference-Applied")},
+        headers={200: (*RESOURCE, "Preference-Applied")},
         problems=(404, 410, 422),
         prefers_wait=True,
     )
@@ -162,9 +163,10 @@ def list_batch_fits(batch_id: str) -> Response:
             200: (
                 Content(_NDJSON, BatchResult),
                 Content("text/csv", example=RESULTS_CSV),
-                Content("application/vnd.apache.parquet"),
+                Content("application/vnd.apache.parquet", schema=BINARY),
             )
         },
+        headers={200: DOWNLOAD},
         problems=(404, 410, 422),
         path_values={"form": tuple(_RESULTS)},
     )

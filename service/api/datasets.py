@@ -6,15 +6,16 @@ from typing import Any
 from flask import Blueprint, Response
 
 from service import datasets
-from service.api.examples import DATASET_COLUMNS
+from service.api.answer_headers import RESOURCE, STREAMED
+from service.api.examples import CSV_UPLOAD, DATASET_COLUMNS
 from service.api.idempotency import once
 from service.api.links import dataset_url
 from service.api.lists import list_response
-from service.api.openapi import BINARY, Content, Operation, operation
+from service.api.openapi import Content, Operation, operation
 from service.api.queries import ListParameters, UploadParameters, list_query, parameters
 from service.api.requests import context, owner, preferred
 from service.api.responses import json_response, resource, streamed
-from service.api.uploads import UPLOADS, model_or_table
+from service.api.uploads import UPLOADS, downloads, model_or_table
 from service.datasets import About
 from service.idempotency import Ticket
 from service.media_types import JSON, MEDIA_TYPES
@@ -95,7 +96,7 @@ def list_datasets() -> Response:
         "datasets",
         "Look a dataset up",
         answers={200: (Content(model=Dataset),), 304: ()},
-        headers={200: ("ETag",)},
+        headers={200: RESOURCE},
         problems=(404, 410, 422),
     )
 )
@@ -111,13 +112,10 @@ def get_dataset(dataset_id: str) -> Response:
         "datasets",
         "The whole table, in the form that `Accept` names: CSV, JSON, Parquet or Arrow",
         answers={
-            200: tuple(
-                Content(name, DatasetContent) if name == JSON else Content(name, schema=BINARY)
-                for name in WRITERS
-            ),
+            200: downloads(WRITERS, DatasetContent, CSV_UPLOAD),
             304: (),
         },
-        headers={200: ("ETag",)},
+        headers={200: STREAMED},
         problems=(404, 406, 410, 422),
     )
 )

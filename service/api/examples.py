@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from service.reproduction import script
+
 # What the service once said, by the model of the answer.
 ANSWERS: dict[str, Any] = json.loads((Path(__file__).parent / "answers.json").read_text())
 for _one in ("Dataset", "Fit", "LrRangeTest", "Batch"):
@@ -13,6 +15,28 @@ for _one in ("Dataset", "Fit", "LrRangeTest", "Batch"):
         "has_more": False,
         "next_cursor": None,
     }
+# What a path's parameters can be.
+IDS = {
+    "dataset_id": ANSWERS["Dataset"]["id"],
+    "fit_id": ANSWERS["Fit"]["id"],
+    "batch_id": ANSWERS["Batch"]["id"],
+    "test_id": ANSWERS["LrRangeTest"]["id"],
+}
+SCRIPT = script(
+    ANSWERS["Fit"]["spec"],
+    ANSWERS["Dataset"]["columns"],
+    ANSWERS["Dataset"]["digest"],
+    ANSWERS["Dataset"]["n_rows"],
+)
+# A whole drawing where it is text; else how its bytes begin.
+PICTURES = {
+    "image/svg+xml": (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="800" height="500">'
+        '<path d="M80 60 L400 380 L760 420" fill="none" stroke="#1f77b4"/></svg>\n'
+    ),
+    "image/gif": "GIF89a…",
+}
+PREDICTIONS_CSV = "prediction\n-1.3\n1.9\n"
 HISTORY_CSV = "step,epoch,loss,lr,grad_norm\n0,0,25.5,0.1,10.8\n1,1,16.4,0.1,8.6\n"
 RESULTS_CSV = (
     "id,status,stop_reason,optimizer.lr,final_loss\nfit_01M8,succeeded,completed,0.1,1.4\n"

@@ -2,6 +2,7 @@
 
 from flask import Blueprint, Response
 
+from service.api.answer_headers import RESOURCE
 from service.api.awaited import events_operation
 from service.api.examples import FIT as EXAMPLE
 from service.api.jobs import Jobs
@@ -64,7 +65,7 @@ def list_fits() -> Response:
         "fits",
         "Look a fit up; with `Prefer: wait=N` wait for its end",
         answers={200: (Content(model=Fit),), 304: ()},
-        headers={200: ("ETag", "Preference-Applied")},
+        headers={200: (*RESOURCE, "Preference-Applied")},
         problems=(404, 410, 422),
         prefers_wait=True,
     )

@@ -2,6 +2,7 @@
 
 from flask import Blueprint, Response
 
+from service.api.answer_headers import RESOURCE
 from service.api.awaited import events_operation
 from service.api.examples import LR_RANGE_TEST as EXAMPLE
 from service.api.jobs import Jobs
@@ -70,7 +71,7 @@ def list_range_tests() -> Response:
         _TAG,
         "Look a learning-rate range test up; with `Prefer: wait=N` wait for its end",
         answers={200: (Content(model=LrRangeTest),), 304: ()},
-        headers={200: ("ETag", "Preference-Applied")},
+        headers={200: (*RESOURCE, "Preference-Applied")},
         problems=(404, 410, 422),
         prefers_wait=True,
     )
@@ -125,6 +126,7 @@ def delete_range_test(test_id: str) -> Response:
         "The picture `lr`: the losses over the rates, and what they suggest",
         PlotOptions,
         MEDIA_TYPES,
+        kind="lr",
     )
 )
 def get_range_test_plot(test_id: str, kind: str, form: PlotFormat) -> Response:

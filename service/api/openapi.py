@@ -13,10 +13,10 @@ from flask import Flask
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service.api.answer_headers import HEADERS, described_headers, of_success
 from service.api.bodies import IDEMPOTENCY_KEY
-from service.api.examples import ANSWERS
-from service.api.idempotency import REPLAYED
-from service.api.problems import MEDIA_TYPE
+from service.api.documented_problems import problem_answer, problem_answers, problem_examples
+from service.api.examples import ANSWERS, IDS
 from service.api.queries import NoParameters
 from service.api.streams import LAST_EVENT_ID
 from service.keys import Scope
@@ -26,14 +26,6 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 _REF = "#/components/schemas/{model}"
 _EXAMPLE_REF = "#/components/examples/{model}"
-_HEADERS = {
-    "Location": "Where the new resource is.",
-    "Retry-After": "Seconds after which to look again.",
-    "Preference-Applied": "The preference that was followed.",
-    "Link": "The next page (RFC 8288).",
-    "ETag": "The state's tag, for If-None-Match.",
-    REPLAYED: "`true` where an earlier answer is given again.",
-}
 _STATUS = {
     200: "Done.",
     201: "Made.",
@@ -41,19 +33,6 @@ _STATUS = {
     204: "Done; nothing to say.",
     206: "The part that was asked for.",
     304: "The client has this state already.",
-    400: "The body is not what its type says.",
-    401: "No key, or none that holds.",
-    403: "The key lacks a scope.",
-    404: "No such thing.",
-    406: "No acceptable form.",
-    409: "Not in its present state.",
-    410: "It is gone.",
-    413: "The body is too large.",
-    415: "Not this content type.",
-    416: "No such part.",
-    422: "It means nothing here; `errors` says what to mend.",
-    429: "Too many requests, or too much of something; `Retry-After` says when to come again.",
-    500: "The service failed.",
     503: "A part of the service does not answer.",
 }
 
@@ -99,6 +78,7 @@ class Operation:
     body: tuple[Content, ...] = ()
     query: type[BaseModel] = NoParameters
     problems: tuple[int, ...] = ()
+    # Those that not every answer has: see `service.api.answer_headers`.
     headers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     prefers_wait: bool = False
     creates: bool = False
@@ -107,6 +87,7 @@ class Operation:
     public: bool = False
     resumes: bool = False
     path_values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    path_examples: Mapping[str, str] = field(default_factory=dict)
 
 
 def operation(described: Operation) -> Callable[[View], View]:
@@ -154,7 +135,10 @@ def document(app: Flask) -> dict[str, Any]:
         "security": [{"key": []}, {}],
         "components": {
             "schemas": {name: _polished(one) for name, one in sorted(definitions["$defs"].items())},
-            "examples": {name: {"value": value} for name, value in sorted(ANSWERS.items())},
+            "headers": dict(HEADERS),
+            "responses": problem_answers(),
+            "examples": {name: {"value": value} for name, value in sorted(ANSWERS.items())}
+            | problem_examples(),
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -228,15 +212,13 @@ def _models(operations: Iterator[Operation]) -> list[type[BaseModel]]:
 
 
 def _describe(path: str, described: Operation) -> dict[str, Any]:
-    replayed = (REPLAYED,) if described.creates else ()
+    kind = {"creates": described.creates, "public": described.public}
     answers = {
-        str(status): _answer(status, contents, (*described.headers.get(status, ()), *replayed))
+        str(status): _answer(status, contents, of_success(status, described.headers, **kind))
         for status, contents in described.answers.items()
     }
-    in_flight = (409,) if described.creates else ()
-    guarded = () if described.public else (401, 403, 429)
-    for status in (*(described.problems or (422,)), *in_flight, *guarded, 500):
-        answers[str(status)] = _answer(status, (Content(MEDIA_TYPE, Problem),), ())
+    for status in _problems(described):
+        answers[str(status)] = problem_answer(status, **kind)
     body = {"requestBody": {"required": True, "content": _contents(described.body)}}
     return {
         "operationId": described.operation_id,
@@ -250,6 +232,16 @@ def _describe(path: str, described: Operation) -> dict[str, Any]:
         "responses": dict(sorted(answers.items())),
         **({"security": []} if described.public else {}),
     }
+
+
+def _problems(described: Operation) -> Iterator[int]:
+    yield from described.problems or (422,)
+    if described.creates:
+        yield 409
+    if not described.public:
+        # Whose key it is, the database knows, which may be away.
+        yield from (401, 403, 429, 503)
+    yield 500
 
 
 _PREFER = {
@@ -283,11 +275,8 @@ _LAST_EVENT_ID = {
 
 
 def _answer(status: int, contents: tuple[Content, ...], headers: tuple[str, ...]) -> dict[str, Any]:
-    text = {"schema": {"type": "string"}}
-    told = {"X-Request-Id": {"description": "The request's id in the logs.", **text}}
-    told |= {name: {"description": _HEADERS[name], **text} for name in headers}
     content = {"content": _contents(contents)} if contents else {}
-    return {"description": _STATUS[status], "headers": told, **content}
+    return {"description": _STATUS[status], "headers": described_headers(headers), **content}
 
 
 def _contents(contents: tuple[Content, ...]) -> dict[str, Any]:
@@ -310,7 +299,9 @@ def _path_parameters(path: str, described: Operation) -> list[dict[str, Any]]:
     for name in re.findall(r"{(\w+)}", path):
         values = described.path_values.get(name)
         schema = {"type": "string"} | ({"enum": list(values)} if values else {})
-        parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
+        parameter = {"name": name, "in": "path", "required": True, "schema": schema}
+        example = values[0] if values else {**IDS, **described.path_examples}[name]
+        parameters.append(parameter | {"example": example})
     return parameters
 
 

@@ -6,7 +6,9 @@ from typing import Any
 from flask import Blueprint, Response
 from pydantic import BaseModel
 
-from service.api.openapi import Content, Operation, operation
+from service.api.answer_headers import ARTIFACT
+from service.api.examples import PICTURES
+from service.api.openapi import BINARY, Content, Operation, operation
 from service.api.queries import parameters
 from service.api.requests import context, owner
 from service.api.responses import artifact
@@ -22,21 +24,30 @@ def drawing(
     summary: str,
     options: type[BaseModel],
     media_types: Mapping[Any, str],
+    *,
+    kind: str | None = None,
 ) -> Operation:
-    """What a view takes and answers that has a picture drawn, in any of these forms."""
+    """What a view takes and answers that has a picture drawn, in any of these forms.
+
+    `kind` is one for an example, where the path names one.
+    """
     return Operation(
         operation_id,
         tag,
         summary,
         query=options,
         answers={
-            200: tuple(Content(media_type) for media_type in media_types.values()),
+            200: tuple(
+                Content(media_type, example=PICTURES.get(media_type), schema=BINARY)
+                for media_type in media_types.values()
+            ),
             206: (),
             304: (),
         },
-        headers={200: ("ETag",)},
+        headers={200: ARTIFACT},
         problems=(404, 410, 416, 422, 503),
         path_values={"form": tuple(media_types)},
+        path_examples={"kind": kind} if kind else {},
     )
 
 
@@ -50,6 +61,7 @@ def drawing(
         "`confusion`, `roc`; 404 names those that suit the fit",
         PlotOptions,
         MEDIA_TYPES,
+        kind="loss",
     )
 )
 def get_picture(fit_id: str, kind: str, form: PlotFormat) -> Response:

@@ -5,12 +5,12 @@ from contextlib import ExitStack
 from flask import Blueprint, Response
 
 from service import predictions
-from service.api.examples import EVALUATION, PREDICTION
-from service.api.openapi import BINARY, Content, Operation, operation
+from service.api.examples import EVALUATION, PREDICTION, PREDICTIONS_CSV
+from service.api.openapi import Content, Operation, operation
 from service.api.queries import ReadParameters, parameters
 from service.api.requests import context, json_body, owner, preferred
 from service.api.responses import json_response, one_of_several
-from service.api.uploads import UPLOADS, model_or_table
+from service.api.uploads import UPLOADS, downloads, model_or_table
 from service.media_types import JSON
 from service.passing_tables import PassingTable, passing_upload
 from service.predictions import PREDICTION_TYPES
@@ -28,12 +28,7 @@ blueprint = Blueprint("predictions", __name__, url_prefix="/v1/fits/<fit_id>")
         "What a fitted model says of new rows, in the form that `Accept` names",
         body=(Content(JSON, PredictionRequest, PREDICTION), *UPLOADS),
         query=ReadParameters,
-        answers={
-            200: tuple(
-                Content(name, Predictions) if name == JSON else Content(name, schema=BINARY)
-                for name in PREDICTION_TYPES
-            )
-        },
+        answers={200: downloads(PREDICTION_TYPES, Predictions, PREDICTIONS_CSV)},
         problems=(400, 404, 406, 409, 410, 413, 415, 422, 503),
     )
 )

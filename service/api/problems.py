@@ -1,6 +1,7 @@
 """Errors as RFC 9457 problem+json; the one place that knows status numbers."""
 
 import errno
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -15,7 +16,12 @@ from gunicorn.http.errors import (
     ParseException,
     UnsupportedTransferCoding,
 )
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    RequestedRangeNotSatisfiable,
+    RequestEntityTooLarge,
+)
 from werkzeug.http import HTTP_STATUS_CODES
 
 from service import errors
@@ -89,10 +95,17 @@ def _of_http(error: HTTPException) -> Response:
         limit = request.max_content_length
         return _of_ours(errors.TooLarge(f"the body is past {limit} bytes"))
     title = error.name
-    answer = _problem(status, _code(title), title, error.description or title)
+    answer = _problem(status, name_of_http(title), title, error.description or title)
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         answer.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    if isinstance(error, RequestedRangeNotSatisfiable):
+        answer.headers["Content-Range"] = f"{error.units} */{error.length}"
     return answer
+
+
+def name_of_http(title: str) -> str:
+    """The code of what flask itself refuses, by its title."""
+    return title.lower().replace(" ", "_")
 
 
 def _of_the_database(error: DatabaseError) -> Response:
@@ -120,12 +133,12 @@ def problem_of_gunicorn(error: Exception, path: str, request_id: str) -> tuple[i
     if _is_clients(error):
         status = next((_UNREAD[kind] for kind in type(error).__mro__ if kind in _UNREAD), 400)
         title = HTTP_STATUS_CODES[status]
-        about = _about(status, _code(title), title, str(error))
+        code, detail = name_of_http(title), str(error)
     else:
-        status = 500
-        about = _about(status, ThalwegError.code, ThalwegError.title, _see_log(request_id))
-    body = orjson.dumps(about | {"instance": path, "request_id": request_id})
-    return status, HTTP_STATUS_CODES[status], body
+        status, title = 500, ThalwegError.title
+        code, detail = ThalwegError.code, _see_log(request_id)
+    body = problem_body(status, code, title, detail, (), instance=path, request_id=request_id)
+    return status, HTTP_STATUS_CODES[status], orjson.dumps(body)
 
 
 def _is_clients(error: Exception) -> bool:
@@ -137,26 +150,35 @@ def _is_clients(error: Exception) -> bool:
 def _problem(
     status: int, code: str, title: str, detail: str, places: tuple[Place, ...] = ()
 ) -> Response:
-    body = _about(status, code, title, detail)
-    body |= {"instance": request.path, "request_id": g.request_id}
-    if places:
-        body["errors"] = [_place(place) for place in places]
+    body = problem_body(
+        status, code, title, detail, places, instance=request.path, request_id=g.request_id
+    )
     return Response(orjson.dumps(body), status, content_type=MEDIA_TYPE)
 
 
-def _about(status: int, code: str, title: str, detail: str) -> dict[str, Any]:
-    """What is said of the error, whichever request met it."""
-    return {
+def problem_body(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    places: Sequence[Place],
+    *,
+    instance: str,
+    request_id: str,
+) -> dict[str, Any]:
+    """A problem of the request to this path."""
+    body: dict[str, Any] = {
         "type": f"urn:thalweg:problem:{code}",
         "title": title,
         "status": status,
         "detail": detail,
+        "instance": instance,
         "code": code,
+        "request_id": request_id,
     }
-
-
-def _code(title: str) -> str:
-    return title.lower().replace(" ", "_")
+    if places:
+        body["errors"] = [_place(place) for place in places]
+    return body
 
 
 def _see_log(request_id: str) -> str:

@@ -1,6 +1,6 @@
-"""Tables in bodies: the types that are taken, and how one is read."""
+"""Tables on the wire: the types that are taken and given, and how one is read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -31,6 +31,17 @@ def _uploadable(media_type: str) -> Content:
 
 # What a body may be beside JSON, for the OpenAPI document.
 UPLOADS = (*map(_uploadable, READERS), Content(MULTIPART, schema=FILE_PART))
+
+
+def downloads(
+    media_types: Iterable[str], model: type[BaseModel], csv_example: str
+) -> tuple[Content, ...]:
+    """What an answer may be, for the OpenAPI document: the model where it is JSON."""
+    special = {
+        JSON: Content(JSON, model),
+        "text/csv": Content("text/csv", example=csv_example, schema=BINARY),
+    }
+    return tuple(special.get(name, Content(name, schema=BINARY)) for name in media_types)
 
 
 @contextmanager

@@ -22,7 +22,6 @@ from service.limits import Limits
 from service.settings import Settings
 from tests.service.api.test_idempotency import FIT
 from tests.service.api.test_problems import problem
-from tests.service.api.test_resources import COLUMNS, end
 
 READ, WRITE = ["read"], ["read", "write"]
 PUBLIC = {"/livez", "/readyz"}
@@ -111,45 +110,6 @@ def test_the_scheme_is_read_in_any_case(
     lower = key()["Authorization"].replace("Bearer", "bearer")
 
     assert http.get("/v1/fits", headers={"Authorization": lower}).status_code == 200
-
-
-def test_owners_never_meet(
-    app: Flask, http: FlaskClient, context: Context, key: Callable[..., dict[str, str]]
-) -> None:
-    # given one owner's dataset, ended fit and range test
-    ada, bob = key("ada"), key("bob")
-    dataset = http.post("/v1/datasets", json={"columns": COLUMNS}, headers=ada).get_json()["id"]
-    fit = fit_of(http, ada)
-    end(context, fit)
-    test = http.post("/v1/lr-range-tests", json=FIT, headers=ada).get_json()["id"]
-    ids = {"dataset_id": dataset, "fit_id": fit, "test_id": test, "kind": "loss"}
-
-    # then another sees none of them, in any operation
-    seen = 0
-    for method, path in operations(app):
-        named = re.findall(r"{(\w+)}", path)
-        if not {"dataset_id", "fit_id", "test_id"} & set(named):
-            continue
-        filled = path.format(**ids)
-        body = {"post": {"json": BODIES.get(path.rsplit("/", 1)[-1], {})}}.get(method, {})
-        answer = http.open(filled, method=method.upper(), headers=bob, **body)
-        assert answer.status_code == 404, (method, filled, answer.text)
-        seen += 1
-    assert seen > 15
-    for listed in ("datasets", "fits", "lr-range-tests"):
-        assert http.get(f"/v1/{listed}", headers=bob).get_json()["data"] == []
-    assert http.get(f"/v1/fits?ids={fit}", headers=bob).status_code == 404
-    used = FIT | {"dataset": dataset}
-    assert http.post("/v1/fits", json=used, headers=bob).status_code == 404
-    carried = FIT | {"init": {"fit": fit}}
-    assert http.post("/v1/fits", json=carried, headers=bob).status_code == 404
-
-
-BODIES: dict[str, Any] = {
-    "predictions": {"features": {"x": [1]}},
-    "evaluations": {"dataset": {"columns": COLUMNS}},
-    "checks": {"checks": [{"target": "final_loss", "expected": 1}]},
-}
 
 
 def test_idempotency_keys_are_an_owners_own(

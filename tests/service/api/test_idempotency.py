@@ -15,6 +15,7 @@ from service.api import create_app
 from service.context import Context
 from service.database.schema import idempotency_keys
 from service.settings import Settings
+from tests.service.api.documented import operations
 from tests.service.api.test_resources import COLUMNS, create_dataset
 from tests.service.claiming import claim_one, finish_one
 
@@ -24,7 +25,13 @@ CREATING = [
     ("/v1/datasets", {"columns": COLUMNS}),
     ("/v1/fits", FIT),
     ("/v1/lr-range-tests", RANGE_TEST),
+    ("/v1/batches", {"fits": [FIT, FIT | {"steps": 4}]}),
 ]
+# What is posted and makes nothing that stays.
+MAKES_NOTHING = {
+    "cancelBatch", "cancelFit", "cancelLrRangeTest", "checkFit", "createEvaluation",
+    "createGradients", "createPredictions", "validateFit",
+}  # fmt: skip
 
 
 def post(http: FlaskClient, path: str, body: Any, key: str | None, **headers: str) -> TestResponse:
@@ -34,6 +41,27 @@ def post(http: FlaskClient, path: str, body: Any, key: str | None, **headers: st
 
 def n_listed(http: FlaskClient, path: str) -> int:
     return len(http.get(path).get_json()["data"])
+
+
+def test_whatever_makes_something_takes_a_key() -> None:
+    posts = [(path, op) for path, method, op in operations() if method == "post"]
+
+    with_key = [
+        (path, op["operationId"])
+        for path, op in posts
+        if "Idempotency-Key" in {parameter["name"] for parameter in op["parameters"]}
+    ]
+
+    # then each is tried here, and so is what says where the thing that it made is
+    assert {path for path, _ in with_key} == {path for path, _ in CREATING}
+    made = {
+        path
+        for path, op in posts
+        if any("Location" in answer["headers"] for answer in op["responses"].values())
+    }
+    assert made == {path for path, _ in CREATING}
+    others = {op["operationId"] for _, op in posts} - {name for _, name in with_key}
+    assert others == MAKES_NOTHING
 
 
 @pytest.mark.parametrize(("path", "body"), CREATING)
@@ -67,7 +95,11 @@ def test_other_keys_and_none_make_other_things(http: FlaskClient) -> None:
 
 @pytest.mark.parametrize(
     ("path", "body"),
-    [("/v1/fits", FIT | {"steps": 4}), ("/v1/datasets", {"columns": COLUMNS})],
+    [
+        ("/v1/fits", FIT | {"steps": 4}),
+        ("/v1/datasets", {"columns": COLUMNS}),
+        ("/v1/batches", {"fits": [FIT]}),
+    ],
 )
 def test_another_request_under_the_key_is_refused(http: FlaskClient, path: str, body: Any) -> None:
     post(http, "/v1/fits", FIT, "key-1")
@@ -125,16 +157,17 @@ def test_a_part_is_known_again_whatever_its_boundary(http: FlaskClient) -> None:
     assert {one.get_json()["code"] for one in others} == {"idempotency_key_reused"}
 
 
-def test_of_many_at_the_same_moment_one_makes_something(app: Flask) -> None:
+@pytest.mark.parametrize(("path", "body"), CREATING)
+def test_of_many_at_the_same_moment_one_makes_something(app: Flask, path: str, body: Any) -> None:
     # given 16 requests under one key, side by side
     def send(_: int) -> TestResponse:
-        return post(app.test_client(), "/v1/fits", FIT, "key-1")
+        return post(app.test_client(), path, body, "key-1")
 
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(send, range(16)))
 
-    # then each got the one fit, or was told to come again
-    taken = [answer for answer in answers if answer.status_code == 202]
+    # then each got the one thing, or was told to come again
+    taken = [answer for answer in answers if answer.status_code in (201, 202)]
     waiting = [answer for answer in answers if answer.status_code == 409]
     assert len(taken) + len(waiting) == 16
     assert len({answer.data for answer in taken}) == 1
@@ -142,7 +175,7 @@ def test_of_many_at_the_same_moment_one_makes_something(app: Flask) -> None:
     for answer in waiting:
         assert answer.get_json()["code"] == "idempotency_key_in_flight"
         assert answer.headers["Retry-After"] == "1"
-    assert n_listed(app.test_client(), "/v1/fits") == 1
+    assert n_listed(app.test_client(), path) == 1
     # nor is there a table of one that lost
     assert n_listed(app.test_client(), "/v1/datasets") == 1
 

@@ -1,15 +1,22 @@
 """`/metrics` at the edge."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from service import lifecycle
 from service.context import Context
 from service.keys import create_key
+from service.lifecycle import Claim
 from service.limits import Limits
+from tests.eventually import eventually
 from tests.service.api.test_idempotency import FIT
 from tests.service.api.test_resources import create_fit, end
 from tests.service.claiming import claim_one
+from workers.heartbeat import Heartbeat
 
 
 def scraped(http: FlaskClient, **headers: str) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -67,6 +74,61 @@ def test_ends_are_counted(http: FlaskClient, context: Context) -> None:
     end(context, fit["id"])
 
     assert scraped(http)[key] == before + 1
+
+
+LOST = ("thalweg_leases_lost_total", ())
+
+
+def claimed(context: Context, fit_id: str) -> Claim:
+    claim = claim_one(context, fit_id, "worker")
+    assert claim is not None
+    return claim
+
+
+def expire(context: Context) -> None:
+    """What the sweeper does once every lease is over."""
+    lifecycle.sweep(context, time.time() + context.settings.lease_seconds + 1)
+
+
+@pytest.mark.parametrize("becomes", ["queued", "failed", "cancelled"])
+def test_a_lost_lease_is_counted_once(http: FlaskClient, context: Context, becomes: str) -> None:
+    # given a fit whose worker falls silent, on its last attempt or while it is cancelled
+    fit = create_fit(http)["id"]
+    n_lost = context.settings.max_attempts if becomes == "failed" else 1
+    before = scraped(http)[LOST]
+    for _ in range(n_lost - 1):
+        claimed(context, fit)
+        expire(context)
+    claim = claimed(context, fit)
+    if becomes == "cancelled":
+        http.post(f"/v1/fits/{fit}/cancel")
+
+    # when several sweepers look, again and again
+    with ThreadPoolExecutor(4) as sweepers:
+        list(sweepers.map(lambda _: expire(context), range(8)))
+
+    # then it is counted once, and so it stays when the worker is back
+    assert http.get(f"/v1/fits/{fit}").get_json()["status"] == becomes
+    assert scraped(http)[LOST] == before + n_lost
+    assert not lifecycle.requeue(context, claim)
+    with Heartbeat(context, [claim]) as heartbeat:
+        eventually(lambda: heartbeat.lost(claim), seconds=30)
+    expire(context)
+    assert scraped(http)[LOST] == before + n_lost
+
+
+def test_a_lease_that_was_kept_or_given_back_is_not_counted(
+    http: FlaskClient, context: Context
+) -> None:
+    before = scraped(http)[LOST]
+    kept, given_back, ended = (create_fit(http)["id"] for _ in range(3))
+
+    end(context, ended)
+    assert lifecycle.requeue(context, claimed(context, given_back))
+    assert lifecycle.renew(context, claimed(context, kept), None) == "running"
+    lifecycle.sweep(context, time.time())
+
+    assert scraped(http)[LOST] == before
 
 
 @pytest.mark.parametrize("batch", [False, True])
