@@ -133,9 +133,11 @@ class StoredRows:
 
     def _block(self, i: int) -> pa.RecordBatch:
         # Reads go forward in steps that need not be blocks: the last one is asked for again.
-        if self._kept is None or self._kept[0] != i:
-            self._kept = (i, self._table.block(i))
-        return self._kept[1]
+        kept = self._kept
+        if kept is None or kept[0] != i:
+            # Another thread may keep another one meanwhile.
+            kept = self._kept = (i, self._table.block(i))
+        return kept[1]
 
 
 @dataclass(frozen=True)

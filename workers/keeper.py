@@ -59,12 +59,14 @@ class Keeper:
                 "keeper",
                 every_seconds,
                 [self._announce, self._bury_children, self._sweep_rows, self._look_for_stalls],
+                self._pause,
             ),
             # Apart, for an object store that is away takes its time to fail.
             self._thread(
                 "tidier",
                 max(every_seconds, context.storage.listing_seconds),
                 [self._forget_ended, self._forget_orphans],
+                self._stopped.wait,
             ),
         ]
 
@@ -83,15 +85,19 @@ class Keeper:
             retire_worker(self._context.events.client, self._worker)
 
     def _thread(
-        self, name: str, every_seconds: float, steps: Sequence[Callable[[], None]]
+        self,
+        name: str,
+        every_seconds: float,
+        steps: Sequence[Callable[[], None]],
+        pause: Callable[[float], bool],
     ) -> threading.Thread:
-        """One that takes the steps again and again."""
+        """One that takes the steps again and again, until a pause says that it is over."""
 
         def keep() -> None:
             while True:
                 for step in steps:
                     self._try(step)
-                if self._pause(every_seconds):
+                if pause(every_seconds):
                     return
 
         return threading.Thread(target=keep, name=name, daemon=True)
@@ -110,9 +116,17 @@ class Keeper:
         while not self._computes and (left := until - time.monotonic()) > 0:
             if self._stopped.wait(min(left, _UNREADY_SECONDS)):
                 return True
-            if any(self._ready()):
+            if self._is_ready():
                 return False
         return self._stopped.wait(max(0.0, until - time.monotonic()))
+
+    def _is_ready(self) -> bool:
+        try:
+            return any(self._ready())
+        except Exception:
+            # Celery's pool may be changing just now; the step that announces logs what stays.
+            log.debug("pool_not_readable", exc_info=True)
+            return False
 
     def _announce(self) -> None:
         self._computes = any(self._ready())

@@ -39,6 +39,10 @@ _HELD_BACK_IN_A_BATCH_SECONDS = 0.5
 # A table of more numbers takes a while to read.
 _MANY_NUMBERS = 2**20
 
+# A worker that takes nothing for longer is taken for stalled: see `workers.stalls`.
+_LEFT_SECONDS = 20.0
+_LOOK_SECONDS = 0.2
+
 WORKER = f"{socket.gethostname()}-{os.getpid()}"
 
 # What says nothing about the fit: another attempt may go well.
@@ -70,13 +74,28 @@ def run_waiting(context: Context, queue: str) -> None:
         for claim in claims:
             if engine.are_others_left():
                 ends.write()
-                engine.wait_for_others()
+                _wait_for_others()
             with structlog.contextvars.bound_contextvars(**claim.named):
                 end = _run(context, claim, heartbeat, data, done.get(claim.fit_id))
             if end is not None:
                 ends.add(end)
-        ends.write()
-        engine.wait_for_others()
+        try:
+            ends.write()
+        finally:
+            # They may still read what is closed now.
+            _wait_for_others()
+
+
+def _wait_for_others() -> None:
+    """Wait for threads that a cancelled fit has left; a process of them alone is ended."""
+    until = time.monotonic() + _LEFT_SECONDS
+    while not engine.wait_for_others(_LOOK_SECONDS):
+        if draining():
+            return
+        if time.monotonic() > until:
+            log.error("thread_left_alone_goes_on", seconds=_LEFT_SECONDS)
+            # No thread can be ended, and Celery starts another process.
+            os._exit(1)
 
 
 class _Ends:
@@ -125,7 +144,9 @@ def _run(
     done: Computed | None,
 ) -> End | None:
     """The claim's end; None where it is lost, or goes on elsewhere."""
-    watch = Watch(heartbeat, claim, MemoryBound(context.settings.max_fit_bytes))
+    # What is computed already takes no more.
+    most_bytes = context.settings.max_fit_bytes if done is None else None
+    watch = Watch(heartbeat, claim, MemoryBound(most_bytes))
     try:
         if done is not None and not heartbeat.lost(claim):
             return _end(context, FitRun.done(claim, done), watch, done.data_seconds)

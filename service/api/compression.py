@@ -27,7 +27,7 @@ _SHRINKING = frozenset(
         "application/yaml",
     }
 )
-_NO_CONTENT, _PARTIAL, _NOT_MODIFIED = 204, 206, 304
+_OK, _NO_CONTENT, _PARTIAL, _NOT_MODIFIED = 200, 204, 206, 304
 # More makes numbers hardly smaller, and takes four times as long.
 _GZIP_LEVEL = 1
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
@@ -124,7 +124,7 @@ def _encoded(answer: Response, coding: str) -> Response:
         tag = f"{tag}-{coding}"
         answer.set_etag(tag)
         # The view knows only the tag of what it has made.
-        if request.if_none_match.contains_weak(tag):
+        if answer.status_code == _OK and request.if_none_match.contains_weak(tag):
             answer.status_code = _NOT_MODIFIED
             return answer
     # Parts are those of the content as it is: see `_encode`.

@@ -52,9 +52,10 @@ def event_stream(follow: Follow) -> Response:
     It ends early, so that the client comes again after its last event, where the process is stopped
     or `stream_seconds` are over; and where its key has been revoked.
     """
+    # First, for it fails where the client is gone, and a stream holds a place.
+    _bound_writes()
     # Nobody would read what is sent to a HEAD, nor close it.
     body = () if request.method == "HEAD" else _Stream(follow, context().caller.owner, _ending())
-    _bound_writes()
     answer = Response(body, content_type=MEDIA_TYPE)
     answer.headers["Cache-Control"] = "no-store"
     # Proxies of nginx' kind would hold the events back.

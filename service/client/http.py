@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx
 
 from service.client.answers import body_of, judge
-from service.client.errors import Unreachable, WrongUsage
+from service.client.errors import Refused, Unreachable, WrongUsage
 from service.client.retrying import Later, Patience
 from service.media_types import MEDIA_TYPES
 
@@ -23,6 +23,7 @@ _TIMEOUT_SECONDS = 60.0
 _UPLOAD_SECONDS = 600.0
 # Whatever is sent by these is made once, however often it is sent.
 _KEY = "Idempotency-Key"
+_GONE = ("gone", "not_found")
 _ENCODINGS = {".gz": "gzip", ".zst": "zstd"}
 
 
@@ -65,7 +66,19 @@ class Service:
 
     def delete(self, path: str) -> None:
         """Have what is there forgotten."""
-        self._ask(lambda: self._client.delete(path))
+        n_sent = 0
+
+        def send() -> httpx.Response:
+            nonlocal n_sent
+            n_sent += 1
+            return self._client.delete(path)
+
+        try:
+            self._ask(send)
+        except Refused as refusal:
+            # An earlier one was done, and its answer was lost.
+            if n_sent == 1 or refusal.code not in _GONE:
+                raise
 
     def upload(self, path: Path, **parameters: str) -> dict[str, Any]:
         """Keep the file's table; the dataset. `parameters` are the operation's."""

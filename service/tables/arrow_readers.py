@@ -43,8 +43,8 @@ def _refuse_large(path: Path, metadata: "pa.parquet.FileMetaData", options: Read
         raise ValueError("the footer's row groups cannot be counted")
     if any(len(group.n_values) != metadata.num_columns for group in groups):
         raise ValueError(f"not every row group has the {metadata.num_columns} columns of the file")
-    if any(min(group.n_values, default=0) < 0 for group in groups):
-        raise ValueError("a column has fewer than 0 values")
+    if any(min((group.n_bytes, *group.n_values)) < 0 for group in groups):
+        raise ValueError("a row group has fewer than 0 bytes, or a column fewer than 0 values")
     n_values = sum(sum(group.n_values) for group in groups)
     options.refuse_inflated(sum(group.n_bytes for group in groups))
     options.refuse_cells(n_values)

@@ -19,7 +19,7 @@ from workers.engine.dtypes import Weights
 from workers.engine.errors import SpecificationError
 from workers.engine.graphs import GraphsDescent
 from workers.engine.initialization import GivenInit
-from workers.engine.interrupting import Interrupted, aside_if, looking
+from workers.engine.interrupting import Interrupted, aside_if, looking, wait_for_others
 from workers.engine.kernel_descent import KernelDescent
 from workers.engine.large import LargeDescent, large_rows
 from workers.engine.outputs import check_outputs
@@ -191,6 +191,8 @@ def fit(  # noqa: PLR0913 (what is fitted, and what looks on)
     snapshot, weights, final_loss = descent.snapshot(), descent.weights(), math.nan
     # Over a large table that is a long pass, and nobody reads it of a fit that goes on elsewhere.
     if status != "interrupted":
+        # A step that the time limit cut short may still read the rows.
+        wait_for_others()
         try:
             with looking(course.look_for_stop):
                 descent.settle()

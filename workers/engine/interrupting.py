@@ -1,6 +1,7 @@
 """How a computation is ended from outside, wherever it is."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
@@ -88,13 +89,21 @@ def are_others_left() -> bool:
     return any(thread.is_alive() for thread in _left_alone)
 
 
-def wait_for_others() -> None:
-    """Wait until the threads that were left alone have come to an end of their own.
+def wait_for_others(seconds: float | None = None) -> bool:
+    """Wait until the threads that were left alone have come to an end of their own; True then.
 
     They hold memory and cores that the next computation needs, and read what the last one read.
+    False where that takes longer than `seconds`.
     """
+    until = None if seconds is None else time.monotonic() + seconds
     while _left_alone:
-        _left_alone.pop().join()
+        thread = _left_alone[-1]
+        thread.join(None if until is None else max(0.0, until - time.monotonic()))
+        if thread.is_alive():
+            return False
+        # By its name: as it ended it may have left another one alone.
+        _left_alone.remove(thread)
+    return True
 
 
 class _Aside(Generic[Made]):

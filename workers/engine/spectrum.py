@@ -7,8 +7,10 @@ to rounding follows from how correlated the features are, not from where their o
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from workers.engine.spectrum_loops import Factor, Spectrum
 from workers.engine.threads import one_blas_thread
 
 Floats = NDArray[np.float64]
+Made = TypeVar("Made")
 
 # The largest relative error of an eigenvalue of the Hessian, and so of what is descended with it.
 TOLERATED: dict[DType, float] = {"float64": 1e-9, "float32": 1e-5}
@@ -50,15 +53,20 @@ def factor(moments: Moments, layer: Layer, l2: float) -> Factor | None:
         spectrum_loops.factored,
         *(moments.mean, moments.covariance, np.array(layer.weight), has_bias, float(l2)),
     )
-    with one_blas_thread():
-        finite, found = aside_if(is_wide(len(moments.mean)), factored)
+    finite, found = aside_if(is_wide(len(moments.mean)), partial(_by_one_thread, factored))
     return found if finite else None
 
 
 def decompose(found: Factor) -> Spectrum:
     """The loss in the coordinates of its own Hessian."""
+    decomposed = partial(spectrum_loops.decomposed, found)
+    return aside_if(is_wide(found.matrix.shape[1]), partial(_by_one_thread, decomposed))
+
+
+def _by_one_thread(task: Callable[[], Made]) -> Made:
+    """The task's result; whoever leaves it alone does not change what it computes with."""
     with one_blas_thread():
-        return aside_if(is_wide(found.matrix.shape[1]), partial(spectrum_loops.decomposed, found))
+        return task()
 
 
 def is_wide(n_columns: int) -> bool:

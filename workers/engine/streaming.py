@@ -68,14 +68,16 @@ class StreamedRows:
             yield window, max(first - offset, 0), min(stop - offset, width)
 
     def _load(self, window: int, epoch: int | None) -> Part:
-        if self._window is None or self._window[:2] != (window, epoch):
+        kept = self._window
+        if kept is None or kept[:2] != (window, epoch):
             # The last window must be gone before the next one comes.
-            self._window = None
+            kept = self._window = None
             # An epoch's batches are copied out of it, so that it may lie anywhere.
             first = window * self._window_rows if epoch is None else 0
             rows = tensors(self._read(window, epoch), self._dtype, first)
-            self._window = (window, epoch, rows)
-        return self._window[2]
+            # A thread that was left alone may keep another one meanwhile.
+            kept = self._window = (window, epoch, rows)
+        return kept[2]
 
     def _read(self, window: int, epoch: int | None) -> Data:
         if epoch is not None:
