@@ -69,7 +69,9 @@ HEADERS: Mapping[str, Mapping[str, Any]] = {
     "Content-Disposition": _header(
         "The name that suits a file of it.", 'inline; filename="loss.png"', always=True
     ),
-    "Accept-Ranges": _header("That parts can be asked for.", "bytes", always=True),
+    "Accept-Ranges": _header(
+        "That parts can be asked for; not of a compressed answer.", "bytes", always=False
+    ),
     "Content-Range": _header(
         "Which part this is, and of how many bytes.", "bytes 0-99/1234", always=True
     ),
