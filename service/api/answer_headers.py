@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.api.idempotency import REPLAYED
+from service.api.request_ids import HEADER as REQUEST_ID
 
-REQUEST_ID = "X-Request-Id"
 RATE = ("RateLimit-Policy", "RateLimit")
 
 # What those views say of an answer that is made by the function of `service.api.responses`.

@@ -7,7 +7,7 @@ from typing import Any
 
 from service import errors
 from service.api.answer_headers import described_headers, of_problem
-from service.api.problems import MEDIA_TYPE, name_of_http, problem_body, status_of
+from service.api.problems import MEDIA_TYPE, name_of_http, problem_body, see_log, status_of
 from service.errors import Place, ThalwegError
 from service.schemas.answers import Problem
 
@@ -105,7 +105,7 @@ _SHOWN = (
         "Too many requests, or too much of something; `Retry-After` says when to come again.",
     ),
     _shown(
-        ThalwegError(f"the service failed; its log says why under the request id {_REQUEST_ID}"),
+        ThalwegError(see_log(_REQUEST_ID)),
         "The service failed.",
     ),
     _shown(

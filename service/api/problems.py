@@ -125,7 +125,7 @@ def _of_the_disk(error: OSError) -> Response:
 def _of_a_crash(error: Exception) -> Response:
     """The outermost edge: the log has the whole error, the client only the request's id."""
     log.exception("request_crashed")
-    return _problem(500, ThalwegError.code, ThalwegError.title, _see_log(g.request_id))
+    return _problem(500, ThalwegError.code, ThalwegError.title, see_log(g.request_id))
 
 
 def problem_of_gunicorn(error: Exception, path: str, request_id: str) -> tuple[int, str, bytes]:
@@ -136,7 +136,7 @@ def problem_of_gunicorn(error: Exception, path: str, request_id: str) -> tuple[i
         code, detail = name_of_http(title), str(error)
     else:
         status, title = 500, ThalwegError.title
-        code, detail = ThalwegError.code, _see_log(request_id)
+        code, detail = ThalwegError.code, see_log(request_id)
     body = problem_body(status, code, title, detail, (), instance=path, request_id=request_id)
     return status, HTTP_STATUS_CODES[status], orjson.dumps(body)
 
@@ -181,7 +181,8 @@ def problem_body(
     return body
 
 
-def _see_log(request_id: str) -> str:
+def see_log(request_id: str) -> str:
+    """What a client is told of a crash."""
     return f"the service failed; its log says why under the request id {request_id}"
 
 

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from service.client.exits import OF_STATUS
+
 Shown = Mapping[str, Any]
 _NONE = "–"
-_ENDED = ("succeeded", "failed", "cancelled")
 
 
 class Bar(ABC):
@@ -105,4 +106,4 @@ class FitsBar(Bar):
 
     def _move(self, progress: Shown) -> None:
         counts = progress["counts"]
-        self._show(sum(counts[status] for status in _ENDED), str(counts["failed"]))
+        self._show(sum(counts[status] for status in OF_STATUS), str(counts["failed"]))

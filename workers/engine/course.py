@@ -96,18 +96,12 @@ class Course:
 
     def look_for_stop(self) -> None:
         """Raise Interrupted where the fit is to stop."""
-        if self._stops():
+        if self._should_stop is not None and self._should_stop():
             raise Interrupted
 
     def end_before(self, descent: Descent, trajectory: TrajectoryWriter) -> Cut | None:
         """Why there is no next step, if whoever looks on says so, or the time is over."""
-        if self._stops():
-            self.keep(descent, trajectory)
-            return "interrupted"
-        return "time_limit" if self._clock() >= self._deadline else None
-
-    def _stops(self) -> bool:
-        return self._should_stop is not None and self._should_stop()
+        return self.cut_while(descent, trajectory, self.look)
 
     def keep(self, descent: Descent, trajectory: TrajectoryWriter) -> None:
         """Write a checkpoint, if it is time for one."""

@@ -13,13 +13,15 @@ class EpochEnds:
     """Looks at the loss of held-out rows, and at whether the fit still gets better.
 
     `held_out` gives that loss at the fit's weights; it is None where no rows are held out. `best`
-    are the weights to go back to in the end, `is_over` says that the end has come.
+    are the weights to go back to in the end, `is_over` says that the end has come. `owes_a_look`
+    says that the last look was interrupted.
     """
 
     def __init__(self, rule: EarlyStopping | None, held_out: Callable[[], float] | None) -> None:
         self._held_out = held_out
         self._patience = None if rule is None else Patience(rule)
         self.best: Weights | None = None
+        self.owes_a_look = False
 
     def copied(self) -> "EpochEnds":
         """As they are now, whatever is looked at later."""
@@ -51,6 +53,7 @@ class EpochEnds:
 
     def look(self, trace: Trace, epoch: int, weights: Callable[[], Weights]) -> float:
         """Enter the held-out loss; the one to go by: it, or else the epoch's own."""
+        self.owes_a_look = True
         train_loss = loss = trace.epoch_loss(epoch)
         if self._held_out is not None:
             loss = self._held_out()
@@ -59,4 +62,5 @@ class EpochEnds:
             best = self._patience.look(train_loss=train_loss, validation_loss=loss)
             if best and self._patience.keeps_the_best:
                 self.best = weights()
+        self.owes_a_look = False
         return loss

@@ -62,7 +62,6 @@ class KernelDescent:
         self._made_by = spec.optimizer.made_by
         watched = None if held_out is None else lambda: held_out(self.weights())
         self._epoch_ends = EpochEnds(spec.early_stopping, watched)
-        self._owes_a_look = False
         self._most_rows = _rows_at_once(self._setting)
         self.trace = trace = Trace(batches, spec.record.every, spec.optimizer.lr, start.snapshot)
         self._record = kernels.Record(
@@ -120,7 +119,7 @@ class KernelDescent:
 
     def kept(self) -> Arrays | None:
         """Copies of all that `advance` changes, but for the trace; None within an epoch's end."""
-        if self._owes_a_look:
+        if self._epoch_ends.owes_a_look:
             return None
         setting = self._setting
         numbers = {"parameters": setting.parameters.copy()}
@@ -192,9 +191,7 @@ class KernelDescent:
 
     def _end_epoch(self) -> None:
         """Look at the held-out rows, and see whether the fit still gets better."""
-        self._owes_a_look = True
         self._epoch_ends.look(self.trace, self._batches.epoch_of(self.n_steps - 1), self.weights)
-        self._owes_a_look = False
         if self._epoch_ends.is_over:
             self.end = "early_stopped"
 

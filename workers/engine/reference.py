@@ -75,7 +75,6 @@ class ReferenceDescent:
         self.end: Status | None = None
         watched = None if held_out is None else partial(self._loss_over, held_out)
         self._epoch_ends = EpochEnds(spec.early_stopping, watched)
-        self._owes_a_look = False
         self._takes_long = work > MUCH_WORK
         self.n_threads = threads_for(work)
         self.chunk_steps = batches.steps_within(
@@ -127,7 +126,7 @@ class ReferenceDescent:
 
     def kept(self) -> Arrays | None:
         """Copies of all that `advance` changes, but for the trace; None within an epoch's end."""
-        if self._owes_a_look:
+        if self._epoch_ends.owes_a_look:
             return None
         return joined(
             {"snapshot": self.snapshot().to_arrays(), "epoch_ends": self._epoch_ends.kept()}
@@ -200,9 +199,7 @@ class ReferenceDescent:
 
     def _end_epoch(self, epoch: int) -> None:
         """Look at the held-out rows, move the rate, and see whether the fit still gets better."""
-        self._owes_a_look = True
         loss = self._epoch_ends.look(self.trace, epoch, self.weights)
-        self._owes_a_look = False
         self._rule.move("epoch", loss)
         if self._epoch_ends.is_over:
             self.end = "early_stopped"
