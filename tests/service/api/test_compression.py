@@ -17,7 +17,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from service.api.responses import download, streamed
 from service.context import Context
-from tests.service.api.test_batches import create as create_batch
+from tests.service.api.batch_requests import create as create_batch
 from tests.service.api.test_idempotency import post
 from tests.service.api.test_resources import COLUMNS, create_fit, end
 
