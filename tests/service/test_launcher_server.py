@@ -35,7 +35,7 @@ def test_the_command_line_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     app = settings_of(api_command("--bind", "127.0.0.1:1", "--graceful-timeout", "8"), monkeypatch)
     assert app.cfg.address == [("127.0.0.1", 1)]
     assert app.cfg.graceful_timeout == 8
-    assert (app.cfg.workers, app.cfg.threads, app.cfg.worker_class) == (2, 288, ProblemWorker)
+    assert (app.cfg.workers, app.cfg.threads, app.cfg.worker_class) == (2, 352, ProblemWorker)
     assert app.app_uri == "service.api:create_app()"
 
 
