@@ -1,13 +1,13 @@
 """The load's accounting: what is a fault, what is growth, and that no fit is lost."""
 
 import json
-import mmap
-import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import httpx
@@ -156,17 +156,34 @@ def test_what_is_flat(process: str, memory_bytes: int, descriptors: int, told: l
     assert [word for fault in faults for word in ("memory", "descriptors") if word in fault] == told
 
 
+# Opens files and takes memory between two lines that it writes.
+GROWING = f"""
+import mmap, os
+print("begun", flush=True)
+input()
+files = [open(os.devnull) for _ in range(30)]
+taken = mmap.mmap(-1, {64 * MB})
+taken.write(bytes({64 * MB}))
+print("grown", flush=True)
+input()
+"""
+
+
 def test_a_real_process_is_looked_at() -> None:
-    # given this process, which opens files and takes memory between two looks
-    watch = Watch(os.getpid())
-    watch.look()
-    with ExitStack() as stack:
-        for _ in range(30):
-            stack.enter_context(Path(__file__).open())
-        # Pages of its own: what a test before it has freed would be taken again.
-        taken = stack.enter_context(mmap.mmap(-1, 64 * MB))
-        taken.write(bytes(64 * MB))
+    # given a process of its own: in this one, what earlier tests have left may go at any moment
+    command = [sys.executable, "-c", GROWING]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True, bufsize=1) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        watch = Watch(process.pid)
+
+        # when it grows between two looks
+        assert process.stdout.readline() == "begun\n"
         watch.look()
+        process.stdin.write("\n")
+        assert process.stdout.readline() == "grown\n"
+        watch.look()
+        process.stdin.write("\n")
 
     # then it is this process that has grown
     own, *_ = watch.growths()
