@@ -40,7 +40,8 @@ def run_demo(out_dir: Path, console: Console) -> None:
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="thalweg-demo-") as data_dir:
-        console.print("Starting the service: redis, two workers, the API …")
+        console.print("Starting the service: redis, two workers, the API.")
+        console.print("A machine's first start compiles the loops, which takes a minute or two …")
         with _service(Path(data_dir)) as url, httpx.Client(base_url=url, timeout=60) as client:
             console.print(f"It serves on {url}")
             fit = _fit_notebook(client, console)

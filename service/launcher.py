@@ -31,8 +31,8 @@ _API_STOP_SECONDS = 9.0
 _QUICK_WORKER_STOP_SECONDS = 3.0
 _WORKER_STOP_SECONDS = 12.0
 _REDIS_STOP_SECONDS = 4.0
-# A cold numba cache and a slow disk take this long; a large append-only file does as well.
-_READY_SECONDS = 300.0
+# A cold numba cache on a busy machine takes this long; a large append-only file does as well.
+_READY_SECONDS = 1_800.0
 _PROBE_SECONDS = 2.0
 _HTTP_OK = 200
 
@@ -115,9 +115,11 @@ def _start(
     # Together, because each takes seconds to import what it needs.
     supervisor.start(_worker(settings, concurrency))
     supervisor.start(_quick_worker(settings))
-    supervisor.start(_api(listener))
-    for name in ("worker", "quick worker", "API"):
+    for name in ("worker", "quick worker"):
         supervisor.await_ready(name)
+    # Only then: a machine's first start compiles the loops, for which no request should wait.
+    supervisor.start(_api(listener))
+    supervisor.await_ready("API")
 
 
 def _redis(settings: Settings) -> Part:

@@ -1,5 +1,6 @@
 """What a process does once, so that no fit waits for a compiler or an import."""
 
+from collections.abc import Iterable
 from itertools import product
 from typing import Any
 
@@ -12,27 +13,28 @@ from workers.engine.fitting import STRATEGIES, fit
 from workers.engine.many import fit_many
 from workers.engine.specification import Specification
 
+# What one process of a machine compiles while another one compiles the rest.
+_LEAST_SQUARES = ("spectral", "normal")
+_STEP_BY_STEP = tuple(name for name in STRATEGIES if name not in _LEAST_SQUARES)
+
 
 def warm_up() -> None:
     """Run tiny fits by every strategy: loops are compiled, or loaded where numba kept them.
 
-    numba keeps them in `NUMBA_CACHE_DIR`, or beside the sources. Takes half a minute in the first
-    process of a machine, for which others wait, and a second in any other.
+    numba keeps them in `NUMBA_CACHE_DIR`, or beside the sources. The first two processes of a
+    machine take a minute for it, for which others wait; any other takes a second.
     """
-    compile_once(_run_tiny_fits, DIRECTORY)
+    compile_once((_step_by_step, _solve_least_squares), DIRECTORY)
 
 
-def _run_tiny_fits() -> None:
+def _step_by_step() -> None:
+    for batch_size in (None, 2):
+        _run_tiny_fits(_STEP_BY_STEP, batch_size)
+
+
+def _solve_least_squares() -> None:
+    _run_tiny_fits(_LEAST_SQUARES, batch_size=None)
     x = np.ones((3, 1))
-    cases = product((None, np.ones(3)), STRATEGIES, (None, 2), ("float32", "float64"))
-    for weight, strategy, batch_size, dtype in cases:
-        if strategy in ("spectral", "normal") and batch_size is not None:
-            continue
-        data = Data(x=x, y=x, weight=weight)
-        mapping = _TINY | {"strategy": strategy, "batch_size": batch_size, "dtype": dtype}
-        spec = Specification.from_mapping(mapping)
-        fit(spec, data)
-        fit_many([spec], [data])
     for schedule in _SCHEDULES:
         mapping = _TINY | {
             "strategy": "spectral",
@@ -40,6 +42,17 @@ def _run_tiny_fits() -> None:
             "scheduler": schedule | {"interval": "step"},
         }
         fit(Specification.from_mapping(mapping), Data(x=x, y=x))
+
+
+def _run_tiny_fits(strategies: Iterable[str], batch_size: int | None) -> None:
+    x = np.ones((3, 1))
+    cases = product((None, np.ones(3)), strategies, ("float32", "float64"))
+    for weight, strategy, dtype in cases:
+        data = Data(x=x, y=x, weight=weight)
+        mapping = _TINY | {"strategy": strategy, "batch_size": batch_size, "dtype": dtype}
+        spec = Specification.from_mapping(mapping)
+        fit(spec, data)
+        fit_many([spec], [data])
 
 
 # Those whose rates come from compiled loops.

@@ -95,18 +95,24 @@ def test_every_tuple_that_a_loop_reads_stands_in_a_source() -> None:
     assert {one.__name__ for one in tuples if Path(inspect.getfile(one)) not in sources} == set()
 
 
-def test_only_the_first_process_compiles(tmp_path: Path) -> None:
-    # given three processes that start at once, each of which says what it did
+def test_processes_share_out_what_is_to_be_compiled(tmp_path: Path) -> None:
+    # given three processes that start at once, each of which says what it did of two parts
     program = (
         "import sys, time\n"
+        "from functools import partial\n"
         "from pathlib import Path\n"
         "from workers.engine.compiling_once import compile_once\n"
-        "code = Path(sys.argv[1], 'code')\n"
-        "def compile_all():\n"
-        "    print('loaded' if code.exists() else 'compiled')\n"
-        "    time.sleep(0.5)\n"
+        "directory = Path(sys.argv[1])\n"
+        "def compile_all(part):\n"
+        "    code = directory / part\n"
+        "    print('loads' if code.exists() else 'compiles', part, flush=True)\n"
+        # Not before another one has the other part: as long as each has only its own lock.
+        "    deadline = time.monotonic() + 30\n"
+        "    code.with_suffix('.begun').touch()\n"
+        "    while len([*directory.glob('*.begun')]) < 2 and time.monotonic() < deadline:\n"
+        "        time.sleep(0.01)\n"
         "    code.touch()\n"
-        "compile_once(compile_all, Path(sys.argv[1]))\n"
+        "compile_once([partial(compile_all, 'a'), partial(compile_all, 'b')], directory)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     processes = [
@@ -119,9 +125,20 @@ def test_only_the_first_process_compiles(tmp_path: Path) -> None:
         for _ in range(3)
     ]
 
-    said = [process.communicate()[0].strip() for process in processes]
+    said = [process.communicate(timeout=60)[0].splitlines() for process in processes]
 
-    assert sorted(said) == ["compiled", "loaded", "loaded"]
+    # then two of them compile a part each, and load the other's; one loads both
+    both = {"a", "b"}
+    assert sorted(line for lines in said for line in lines if line.startswith("compiles")) == [
+        "compiles a",
+        "compiles b",
+    ]
+    assert all({line.split()[1] for line in lines} == both for lines in said)
+    assert sorted(len([line for line in lines if "compiles" in line]) for lines in said) == [
+        0,
+        1,
+        1,
+    ]
 
 
 def test_who_fails_leaves_it_to_the_next(tmp_path: Path) -> None:
@@ -129,10 +146,10 @@ def test_who_fails_leaves_it_to_the_next(tmp_path: Path) -> None:
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        compile_once(fail, tmp_path)
+        compile_once([fail], tmp_path)
     called: list[int] = []
-    compile_once(lambda: called.append(1), tmp_path)
-    compile_once(lambda: called.append(2), tmp_path)
-    compile_once(lambda: called.append(3), None)
+    compile_once([lambda: called.append(1)], tmp_path)
+    compile_once([lambda: called.append(2)], tmp_path)
+    compile_once([lambda: called.append(3)], None)
 
     assert called == [1, 2, 3]
