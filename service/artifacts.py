@@ -11,6 +11,7 @@ from service.context import Context
 from service.database import fits as queries
 from service.errors import Damaged, NotFound
 from service.named_arrays import Arrays, pack, unpack
+from service.schemas.common import TERMINAL
 from service.storage import discard
 
 _TINY_BYTES = 2_048
@@ -18,6 +19,11 @@ _MOST_SHRUNK = 16
 _LZ4 = pa.Codec("lz4")
 # Of a safetensors file this would be the beginning of a header's length, of 400 MB at least.
 _LZ4_MAGIC = bytes.fromhex("04224d18")
+# Why a success may be without one.
+_NOT_ASKED_FOR = {
+    "trajectory": "its spec has neither record.weights nor record.gradients",
+    "history": "its spec has record.final_weights_only",
+}
 
 __all__ = ["Arrays", "load_arrays", "load_artifact", "store_arrays", "store_artifact"]
 
@@ -81,14 +87,24 @@ def load_artifact(context: Context, fit_id: str, name: str) -> bytes:
     """
     with context.database.read() as connection:
         row = queries.find_artifact(connection, fit_id, name)
+        status = None if row else queries.find_status(connection, fit_id)
     if row is None:
-        raise NotFound(f"the fit {fit_id} has no {name} yet")
+        raise NotFound(f"the fit {fit_id} has no {name}{_why(name, status)}")
     if row.content is None:
         return _whole(context, row)
     content: bytes = row.content
     if content.startswith(_LZ4_MAGIC):
         content = _LZ4.decompress(content, row.size_bytes, asbytes=True)
     return content
+
+
+def _why(name: str, status: str | None) -> str:
+    """Why a fit in that state has no such artifact, as the end of a sentence."""
+    if status not in TERMINAL:
+        return f" yet: it is {status}"
+    if status == "succeeded" and name in _NOT_ASKED_FOR:
+        return f": {_NOT_ASKED_FOR[name]}"
+    return f": it is {status}"
 
 
 def _whole(context: Context, row: Any) -> bytes:

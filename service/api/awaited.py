@@ -12,7 +12,7 @@ from service.api.examples import EVENTS
 from service.api.idempotency import once
 from service.api.openapi import Content, Operation
 from service.api.requests import context, preferred
-from service.api.responses import json_response, resource
+from service.api.responses import json_response, no_content, resource
 from service.api.streams import MEDIA_TYPE, event_stream, last_event_id
 from service.api.waiting import draining, place_to_wait, preferred_wait_seconds
 from service.context import Context
@@ -109,7 +109,7 @@ def told(look: Callable[[], object], so_far: _SoFar, follow: _Follow) -> Respons
         return _listed(so_far(after=after))
     if after >= END_ID:
         # The one answer after which no client comes again.
-        return Response(status=204)
+        return no_content()
     return event_stream(partial(follow, after=after))
 
 

@@ -20,7 +20,7 @@ from service.api.queries import (
     parameters,
 )
 from service.api.requests import context, json_body, owner, refuse_other_types
-from service.api.responses import download, json_response
+from service.api.responses import download, json_response, no_content
 from service.api.validation import parse_object
 from service.batch_following import batch_events_so_far, follow_batch
 from service.batch_results import read_results
@@ -216,7 +216,7 @@ def cancel_batch(batch_id: str) -> Response:
 def delete_batch(batch_id: str) -> Response:
     """Forget one batch."""
     batches.delete_batch(context(), batch_id, owner())
-    return Response(status=204)
+    return no_content()
 
 
 def _linked(page: Page, link: Any) -> Page:

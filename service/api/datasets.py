@@ -14,7 +14,7 @@ from service.api.lists import list_response
 from service.api.openapi import Content, Operation, operation
 from service.api.queries import ListParameters, UploadParameters, list_query, parameters
 from service.api.requests import context, owner, preferred
-from service.api.responses import json_response, resource, streamed
+from service.api.responses import json_response, no_content, resource, streamed
 from service.api.uploads import UPLOADS, downloads, model_or_table
 from service.datasets import About
 from service.idempotency import Ticket
@@ -142,4 +142,4 @@ def get_content(dataset_id: str) -> Response:
 def delete_dataset(dataset_id: str) -> Response:
     """Forget one dataset."""
     datasets.delete_dataset(context(), dataset_id, owner())
-    return Response(status=204)
+    return no_content()

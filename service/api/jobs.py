@@ -12,7 +12,7 @@ from service.api.awaited import Awaited, told
 from service.api.lists import list_response
 from service.api.queries import FitListParameters, list_query
 from service.api.requests import context, owner
-from service.api.responses import json_response
+from service.api.responses import json_response, no_content
 from service.errors import InvalidInput, Place
 from service.following import events_so_far, follow
 from service.idempotency import Ticket
@@ -70,7 +70,7 @@ class Jobs:
     def deleted(self, job_id: str) -> Response:
         """Forget one ended job."""
         fits.delete_fit(context(), job_id, owner(), self.kind)
-        return Response(status=204)
+        return no_content()
 
     def _awaited(self) -> Awaited:
         return Awaited(self._found, self.with_links, has_ended)

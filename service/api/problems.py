@@ -94,10 +94,14 @@ def _of_http(error: HTTPException) -> Response:
     if isinstance(error, RequestEntityTooLarge):
         limit = request.max_content_length
         return _of_ours(errors.TooLarge(f"the body is past {limit} bytes"))
-    title = error.name
-    answer = _problem(status, name_of_http(title), title, error.description or title)
+    title, detail = error.name, error.description or error.name
+    allowed = None
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
-        answer.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+        allowed = ", ".join(sorted(error.valid_methods))
+        detail = f"{request.method} is not for {request.path}; allowed: {allowed}"
+    answer = _problem(status, name_of_http(title), title, detail)
+    if allowed is not None:
+        answer.headers["Allow"] = allowed
     if isinstance(error, RequestedRangeNotSatisfiable):
         answer.headers["Content-Range"] = f"{error.units} */{error.length}"
     return answer

@@ -22,6 +22,14 @@ def json_response(
     return Response(content, status, dict(headers or {}), content_type="application/json")
 
 
+def no_content() -> Response:
+    """204: done, with nothing to say."""
+    answer = Response(status=204)
+    # Flask names a type for a body that is not there.
+    del answer.headers["Content-Type"]
+    return answer
+
+
 def resource(body: Any, headers: Mapping[str, str] | None = None) -> Response:
     """A resource that may change: 304 where the client has this state of it already."""
     answer = json_response(body, headers=headers)

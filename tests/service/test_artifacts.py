@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
+from service import lifecycle
 from service.artifacts import load_artifact, store_artifact
 from service.context import Context
 from service.database import fits as queries
-from service.errors import Damaged
+from service.errors import Damaged, NotFound
 from service.named_arrays import pack
 from service.schemas.datasets import DatasetRequest
-from tests.service.test_lifecycle import submit
+from tests.service.conftest import OWNER
+from tests.service.test_lifecycle import claimed, finish, submit
 
 NOISE = np.random.default_rng(0).normal(size=200_000)
 
@@ -50,6 +52,30 @@ def test_an_uncompressed_row_of_an_older_version_is_read(
         queries.insert_artifacts(connection, [row])
 
     assert load_artifact(context, fit_id, "history") == content
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "why"),
+    [
+        (None, "weights", " yet: it is queued"),
+        ("cancelled", "trajectory", ": it is cancelled"),
+        ("succeeded", "trajectory", ": its spec has neither record.weights nor record.gradients"),
+        ("succeeded", "history", ": its spec has record.final_weights_only"),
+    ],
+)
+def test_what_a_fit_has_not_is_told_with_the_reason(
+    context: Context, table: DatasetRequest, status: str | None, name: str, why: str
+) -> None:
+    fit_id = submit(context, table)["id"]
+    if status == "cancelled":
+        lifecycle.cancel(context, fit_id, OWNER)
+    elif status is not None:
+        finish(context, claimed(context, fit_id))
+
+    with pytest.raises(NotFound) as refusal:
+        load_artifact(context, fit_id, name)
+
+    assert refusal.value.detail == f"the fit {fit_id} has no {name}{why}"
 
 
 def test_an_artifact_that_lost_its_end_is_told_and_gives_no_numbers(

@@ -155,5 +155,6 @@ def test_a_fit_on_an_unknown_dataset_is_404_with_its_pointer(http: FlaskClient) 
 def test_other_methods_are_refused_with_those_allowed(http: FlaskClient) -> None:
     answer = http.put("/v1/fits")
 
-    problem(answer, 405)
+    detail = problem(answer, 405)["detail"]
     assert set(answer.headers["Allow"].split(", ")) >= {"GET", "POST"}
+    assert detail == f"PUT is not for /v1/fits; allowed: {answer.headers['Allow']}"
