@@ -11,7 +11,7 @@ from service.context import Context
 from service.errors import NotFound, ThalwegError, WorkerFailed, WorkersBusy
 from service.places import Places
 from service.reproduction import NotReproducible
-from service.schemas.answers import ValidFit
+from service.schemas.answers.fits import ValidFit
 from tests.service.api.test_problems import problem
 from tests.service.api.test_resources import COLUMNS, create_fit, end
 from tests.service.claiming import claim_one, finish_one

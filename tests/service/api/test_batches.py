@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from service import fits, submission
 from service.context import Context
 from service.retention import forget_expired
-from service.schemas.answers import Batch
+from service.schemas.answers.batches import Batch
 from service.schemas.fits import FitRequest
 from service.settings import Settings
 from tests.service.api.batch_requests import (

@@ -18,15 +18,10 @@ from service.api.app import create_app
 from service.api.artifacts import history_json
 from service.artifacts import store_arrays
 from service.context import Context
-from service.schemas.answers import (
-    Dataset,
-    DatasetList,
-    Fit,
-    FitList,
-    History,
-    Readiness,
-    Trajectory,
-)
+from service.schemas.answers.artifacts import History, Trajectory
+from service.schemas.answers.datasets import Dataset, DatasetList
+from service.schemas.answers.fits import Fit, FitList
+from service.schemas.answers.operations import Readiness
 from service.settings import Settings
 from tests.service.claiming import claim_one, finish_one
 from tests.service.later import later
