@@ -29,6 +29,9 @@ from service.queue import LONG_QUEUES, QUICK_QUEUES
 from service.settings import METRICS_DIRECTORY, Settings
 from service.telemetry import configure_logging
 
+# Where the help lists what is not the client's.
+_SERVICE = "Service"
+
 app = typer.Typer(no_args_is_help=True)
 client_commands.install(app)
 
@@ -65,7 +68,7 @@ _DEFAULT_CONCURRENCY = max(2, available_cores())
 _ALL_QUEUES = ",".join((*LONG_QUEUES, *QUICK_QUEUES))
 
 
-@app.command()
+@app.command(rich_help_panel=_SERVICE)
 def serve(
     host: Annotated[
         str, typer.Option(help="A loopback address; any one, once there are keys.")
@@ -81,7 +84,7 @@ def serve(
         launcher.serve(settings, host, port, workers, _announce)
 
 
-@app.command()
+@app.command(rich_help_panel=_SERVICE)
 def worker(
     queues: Annotated[str, typer.Option(help="Comma-separated.")] = _ALL_QUEUES,
     concurrency: Concurrency = _DEFAULT_CONCURRENCY,
@@ -100,7 +103,7 @@ def worker(
         os.execv(command[0], command)
 
 
-@app.command()
+@app.command(rich_help_panel=_SERVICE)
 def migrate(data_dir: DataDir = None) -> None:
     """Bring the database's schema up to date."""
     with _reasons():
@@ -110,7 +113,7 @@ def migrate(data_dir: DataDir = None) -> None:
 
 
 keys = typer.Typer(help="API keys: who may ask for what.", no_args_is_help=True)
-app.add_typer(keys, name="keys")
+app.add_typer(keys, name="keys", rich_help_panel=_SERVICE)
 
 
 @keys.command("create")
@@ -181,7 +184,7 @@ def _database(data_dir: Path | None) -> Iterator[Database]:
         database.close()
 
 
-@app.command()
+@app.command(rich_help_panel=_SERVICE)
 def demo(
     out_dir: Annotated[Path, typer.Option(help="Where the pictures go.")] = Path("demo-output"),
 ) -> None:
@@ -193,7 +196,7 @@ def demo(
         run_demo(out_dir, Console())
 
 
-@app.command()
+@app.command(rich_help_panel=_SERVICE)
 def openapi() -> None:
     """Print the OpenAPI document that the code describes, as YAML."""
     # The API's modules are for the API's process: the launcher does without them.

@@ -104,7 +104,8 @@ def _column_places(request: FitRequest, columns: Columns) -> list[Place]:
     seen: set[str] = set()
     for where, name in named:
         if name in seen:
-            places.append(Place("column_used_twice", f"{name!r} is named before", where))
+            detail = f"{name!r} is named twice: a column is a target, the weight or a feature"
+            places.append(Place("column_used_twice", detail, where))
         seen.add(name)
     if request.features is None and set(columns) <= seen:
         places.append(Place("no_features", "no column is left as a feature", "/target"))

@@ -20,7 +20,7 @@ from service.api.responses import artifact
 from service.artifacts import Arrays
 from service.exports import onnx_file, reproduction
 from service.fits import read_artifact
-from service.schemas.answers import History, Trajectory, Weights
+from service.schemas.answers.artifacts import History, Trajectory, Weights
 
 blueprint = Blueprint("artifacts", __name__, url_prefix="/v1/fits/<fit_id>")
 

@@ -19,7 +19,7 @@ from service.context import Context
 from service.events import Event
 from service.following import END_ID
 from service.idempotency import Ticket
-from service.schemas.answers import EventList
+from service.schemas.answers.jobs import EventList
 from service.schemas.common import TERMINAL
 from service.waiting import wait_until_ended
 

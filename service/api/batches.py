@@ -26,7 +26,8 @@ from service.batch_following import batch_events_so_far, follow_batch
 from service.batch_results import read_results
 from service.batch_submission import About, submit_batch
 from service.idempotency import Ticket
-from service.schemas.answers import Batch, BatchList, BatchResult, FitList
+from service.schemas.answers.batches import Batch, BatchList, BatchResult
+from service.schemas.answers.fits import FitList
 from service.schemas.batches import BatchRequest
 from service.schemas.fits import FitRequest
 from service.schemas.lists import Page

@@ -11,7 +11,7 @@ from service.api.requests import context, json_body, owner, preferred
 from service.api.responses import json_response
 from service.gradescope import MEDIA_TYPE as GRADESCOPE
 from service.gradescope import results
-from service.schemas.answers import CheckOutcomes, GradescopeResults
+from service.schemas.answers.checks import CheckOutcomes, GradescopeResults
 from service.schemas.checks import ChecksRequest
 
 blueprint = Blueprint("checks", __name__, url_prefix="/v1/fits/<fit_id>/checks")

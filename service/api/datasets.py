@@ -19,7 +19,7 @@ from service.api.uploads import UPLOADS, downloads, model_or_table
 from service.datasets import About
 from service.idempotency import Ticket
 from service.media_types import JSON, MEDIA_TYPES
-from service.schemas.answers import Dataset, DatasetContent, DatasetList
+from service.schemas.answers.datasets import Dataset, DatasetContent, DatasetList
 from service.schemas.datasets import DatasetRequest
 from service.tables.pieces import Piece
 from service.tables.writers import WRITERS

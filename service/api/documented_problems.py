@@ -9,7 +9,7 @@ from service import errors
 from service.api.answer_headers import described_headers, of_problem
 from service.api.problems import MEDIA_TYPE, name_of_http, problem_body, see_log, status_of
 from service.errors import Place, ThalwegError
-from service.schemas.answers import Problem
+from service.schemas.answers.problems import Problem
 
 _INSTANCE = "/v1/fits"
 _REQUEST_ID = "01M8AJSNEPZ0G8VS6KV5E5V52C"

@@ -11,7 +11,7 @@ from service.api.openapi import Content, Operation, operation
 from service.api.queries import FitListParameters, parameters
 from service.api.requests import json_body
 from service.kinds import FIT
-from service.schemas.answers import Fit, FitList
+from service.schemas.answers.fits import Fit, FitList
 from service.schemas.fits import FitRequest
 
 blueprint = Blueprint("fits", __name__, url_prefix="/v1/fits")

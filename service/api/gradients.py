@@ -7,7 +7,7 @@ from service.api.openapi import Content, Operation, operation
 from service.api.requests import context, json_body, owner
 from service.api.responses import json_response
 from service.gradients import check_gradients
-from service.schemas.answers import GradientCheck
+from service.schemas.answers.models import GradientCheck
 from service.schemas.rows import GradientRequest
 
 blueprint = Blueprint("gradients", __name__, url_prefix="/v1/gradients")

@@ -15,7 +15,7 @@ from service.api.responses import artifact
 from service.kinds import LR_RANGE_TEST
 from service.lr_range_plots import get_range_plot
 from service.plots import MEDIA_TYPES, Plot
-from service.schemas.answers import LrRangeTest, LrRangeTestList
+from service.schemas.answers.lr_range import LrRangeTest, LrRangeTestList
 from service.schemas.lr_range import LrRangeRequest
 from service.schemas.plots import PlotFormat, PlotOptions
 

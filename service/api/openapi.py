@@ -20,7 +20,7 @@ from service.api.examples import ANSWERS, IDS
 from service.api.queries import NoParameters
 from service.api.streams import LAST_EVENT_ID
 from service.keys import Scope
-from service.schemas.answers import Problem
+from service.schemas.answers.problems import Problem
 
 View = TypeVar("View", bound=Callable[..., Any])
 

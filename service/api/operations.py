@@ -11,7 +11,7 @@ from service.api.requests import opened_context as context
 from service.api.responses import json_response
 from service.database import DatabaseError
 from service.errors import Unavailable
-from service.schemas.answers import Health, Readiness
+from service.schemas.answers.operations import Health, Readiness
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from service.api.uploads import UPLOADS, downloads, model_or_table
 from service.media_types import JSON
 from service.passing_tables import PassingTable, passing_upload
 from service.predictions import PREDICTION_TYPES
-from service.schemas.answers import Evaluation, Predictions
+from service.schemas.answers.models import Evaluation, Predictions
 from service.schemas.rows import EvaluationRequest, PredictionRequest
 
 blueprint = Blueprint("predictions", __name__, url_prefix="/v1/fits/<fit_id>")

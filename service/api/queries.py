@@ -9,7 +9,15 @@ from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, W
 from service.api.requests import query_arguments
 from service.api.validation import parse_mapping
 from service.schemas.batches import Metric, Mode, Select
-from service.schemas.common import KEY_PATTERN, NO_NUL, FitStatus, Id, Name, Schema
+from service.schemas.common import (
+    DELIMITER_PATTERN,
+    KEY_PATTERN,
+    NO_NUL,
+    FitStatus,
+    Id,
+    Name,
+    Schema,
+)
 from service.schemas.lists import ListQuery
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
@@ -46,7 +54,7 @@ class NoParameters(Schema):
 class ReadParameters(Schema):
     """How an uploaded table is read."""
 
-    delimiter: Annotated[str, StringConstraints(pattern=r"^[!-~ \t]$")] = Field(
+    delimiter: Annotated[str, StringConstraints(pattern=DELIMITER_PATTERN)] = Field(
         default=",", description="CSV: the one character between fields."
     )
     header: bool = Field(

@@ -7,7 +7,7 @@ from service.api.openapi import Content, Operation, operation
 from service.api.requests import context, json_body, owner
 from service.api.responses import json_response
 from service.rehearsal import rehearse
-from service.schemas.answers import ValidFit
+from service.schemas.answers.fits import ValidFit
 from service.schemas.fits import FitRequest
 
 blueprint = Blueprint("rehearsals", __name__)

@@ -1,12 +1,12 @@
 """Pydantic's errors → our own, each with a pointer into what the client sent."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from service.api.wording import missing_kind, unknown_field, unknown_kind, wrong_value
 from service.errors import InvalidInput, Malformed, Place
 from service.pointers import pointer
 
@@ -71,68 +71,55 @@ def _places(model: type[BaseModel], error: ValidationError, sent: Any) -> list[P
 
 
 def _place(model: type[BaseModel], one: Mapping[str, Any], sent: Any) -> Place:
-    path = _real_path(one["loc"], sent, keep_last=one["type"] in _CODES)
     code = _CODES.get(one["type"], one["type"])
-    detail = one["msg"][0].lower() + one["msg"][1:]
+    path = _real_path(one["loc"], sent, code)
     if code in _OF_TAGS:
-        return _of_a_tag(path, one["ctx"])
+        return _of_a_tag(model, path, one["ctx"], sent)
     if code == "unknown_field":
-        detail = _unknown(model, path)
+        detail = unknown_field(model, path, sent)
     elif code == "required":
         detail = f"the field {path[-1]!r} is required"
+    else:
+        detail = wrong_value(model, one, path, sent)
     return Place(code, detail, pointer(*path))
 
 
-def _of_a_tag(path: Sequence[str | int], context: Mapping[str, Any]) -> Place:
+def _of_a_tag(
+    model: type[BaseModel], path: Sequence[str | int], context: Mapping[str, Any], sent: Any
+) -> Place:
     """A union's member is named by a field that is missing, or by a name that none has."""
     name = context["discriminator"].strip("'")
     where = pointer(*path, name)
     if "tag" not in context:
-        return Place("required", f"the field {name!r} is required", where)
+        return Place("required", missing_kind(model, name, path, sent), where)
     known = context["expected_tags"].replace("'", "").split(", ")
-    close = difflib.get_close_matches(context["tag"], known, n=1)
-    guess = f"did you mean {close[0]!r}? There are" if close else "there are"
-    return Place("unknown_kind", f"no {name} {context['tag']!r}; {guess} {', '.join(known)}", where)
+    return Place("unknown_kind", unknown_kind(name, context["tag"], known), where)
 
 
-def _real_path(loc: Sequence[str | int], sent: Any, *, keep_last: bool) -> list[str | int]:
-    """Pydantic's location less the names of union members, which the client never wrote."""
+def _real_path(loc: Sequence[str | int], sent: Any, code: str) -> list[str | int]:
+    """Pydantic's location less the names of union members, which the client never wrote.
+
+    A member may be named like a field in it: then the location is read so that it leads to an
+    object which has, or lacks, the field that is unknown or required.
+    """
+    if code not in _CODES.values():
+        return _walked(loc, sent)[0]
+    *above, last = loc
+    for i in range(len(above) + 1):
+        # Without the last of the names that may be a member's, or with all of them.
+        tried = above if i == 0 else [*above[:-i], *above[len(above) - i + 1 :]]
+        path, inside = _walked(tried, sent)
+        if isinstance(inside, dict) and (last in inside) == (code == "unknown_field"):
+            return [*path, last]
+    return [*_walked(above, sent)[0], last]
+
+
+def _walked(loc: Sequence[str | int], sent: Any) -> tuple[list[str | int], Any]:
+    """The parts of the location that lead further into what was sent, and what is there."""
     path: list[str | int] = []
-    for i, part in enumerate(loc):
-        inside = (isinstance(sent, dict) and part in sent) or (
-            isinstance(sent, list) and isinstance(part, int) and part < len(sent)
-        )
-        if inside:
+    for part in loc:
+        keyed = isinstance(sent, dict) and part in sent
+        if keyed or (isinstance(sent, list) and isinstance(part, int) and part < len(sent)):
             sent = sent[part]
             path.append(part)
-        elif keep_last and i == len(loc) - 1:
-            path.append(part)
-    return path
-
-
-def _unknown(model: type[BaseModel], path: Sequence[str | int]) -> str:
-    name = str(path[-1])
-    known = _fields_at(model.model_json_schema(), path[:-1])
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"there is no field {name!r} here; did you mean {close[0]!r}?"
-    return f"there is no field {name!r} here; there are {', '.join(known)}"
-
-
-def _fields_at(schema: dict[str, Any], path: Sequence[str | int]) -> list[str]:
-    """The fields that the JSON Schema knows at a path into a body."""
-    nodes = _alternatives(schema, schema)
-    for part in path:
-        steps = [node.get("properties", {}).get(part) or node.get("items") for node in nodes]
-        nodes = [node for step in steps if step for node in _alternatives(schema, step)]
-    return [name for node in nodes for name in node.get("properties", {})]
-
-
-def _alternatives(root: dict[str, Any], node: dict[str, Any]) -> list[dict[str, Any]]:
-    """The node itself, or what it refers to or unites."""
-    if "$ref" in node:
-        return _alternatives(root, root["$defs"][node["$ref"].rpartition("/")[2]])
-    united = [*node.get("anyOf", ()), *node.get("oneOf", ())]
-    if "properties" in node or not united:
-        return [node]
-    return [found for one in united for found in _alternatives(root, one)]
+    return path, sent

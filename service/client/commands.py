@@ -16,7 +16,7 @@ from service.client.errors import ClientError, Interrupted, Refused, WrongUsage
 from service.client.exits import EPILOG, Exit, exit_of
 from service.client.following import follow
 from service.client.http import Service
-from service.client.options import AsJson, Data, Detached, JobId, taking
+from service.client.options import AnyId, AsJson, Data, Detached, JobId, taking
 from service.client.showing import Page, leave_stdout, show, show_batch, show_list
 
 Asked = Callable[[], Service]
@@ -42,7 +42,7 @@ def install(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     for name, (command, examples) in _COMMANDS.items():
         shown = "\n".join(["Examples:", *(f"  {example}" for example in examples), "", EPILOG])
-        app.command(name, epilog=shown)(command)
+        app.command(name, epilog=shown, rich_help_panel="Client")(command)
 
 
 @taking(said=options.spec, asked=options.service)
@@ -55,7 +55,7 @@ def fit(  # noqa: PLR0917 (each is an option)
         typer.Option(
             metavar="N",
             min=0,
-            help="Of the initial weights, the shuffles and the rows held out.",
+            help="The seed of the initial weights, the shuffles and the rows held out.",
             show_default="0",
             rich_help_panel=options.TRAINING,
         ),
@@ -82,8 +82,8 @@ def sweep(  # noqa: PLR0913, PLR0917 (each is an option)
         list[str] | None,
         typer.Option(
             metavar="PATH=VALUES",
-            help="Values between commas: optimizer.lr=0.1,0.01 or model.hidden=[4,4],[8,8]. Of "
-            "several there is a fit for each combination.",
+            help="Values between commas, as often as you like: optimizer.lr=0.1,0.01 or "
+            "model.hidden=[4,4],[8,8]. There is a fit for each combination.",
             show_default=False,
         ),
     ] = None,
@@ -91,8 +91,9 @@ def sweep(  # noqa: PLR0913, PLR0917 (each is an option)
         list[str] | None,
         typer.Option(
             metavar="PATH=DRAW",
-            help="A draw for each fit: optimizer.lr=log_uniform:1e-4:1, or of uniform:low:high, "
-            "normal:mean:std, integers:low:high, or values between commas.",
+            help="What to draw for each fit, as often as you like: "
+            "optimizer.lr=log_uniform:1e-4:1. There are uniform:low:high, log_uniform:low:high, "
+            "normal:mean:std, integers:low:high, and values between commas.",
             show_default=False,
         ),
     ] = None,
@@ -107,7 +108,8 @@ def sweep(  # noqa: PLR0913, PLR0917 (each is an option)
         typer.Option(
             metavar="N",
             min=0,
-            help="Of the random draws; the fits' own is --set seed=N, or --grid seed=0,1,2.",
+            help="The seed of the random draws; the fits' own is --set seed=N, or "
+            "--grid seed=0,1,2.",
             show_default="0",
         ),
     ] = None,
@@ -115,8 +117,8 @@ def sweep(  # noqa: PLR0913, PLR0917 (each is an option)
         str,
         typer.Option(
             metavar="NAME",
-            help="What names the best: final_loss, or train. or validation. with loss, mse, r2, "
-            "accuracy, …",
+            help="What the best is chosen by: final_loss, train.r2, validation.loss, "
+            "validation.accuracy, …",
         ),
     ] = "final_loss",
     name: Annotated[
@@ -137,7 +139,7 @@ def sweep(  # noqa: PLR0913, PLR0917 (each is an option)
 
 
 @taking(asked=options.service)
-def get(job_id: JobId, asked: Asked, as_json: AsJson = False) -> None:
+def get(job_id: AnyId, asked: Asked, as_json: AsJson = False) -> None:
     """Show what there is under an id."""
     with _answering(asked) as service:
         _show(service, service.get(_path(job_id)), as_json=as_json)
@@ -164,7 +166,7 @@ def cancel(job_id: JobId, asked: Asked, as_json: AsJson = False) -> None:
 
 
 @taking(asked=options.service)
-def delete(job_id: JobId, asked: Asked) -> None:
+def delete(job_id: AnyId, asked: Asked) -> None:
     """Forget an ended job, or a dataset that none needs any more."""
     with _answering(asked) as service:
         service.delete(_path(job_id))
@@ -176,7 +178,7 @@ def list_(
     asked: Asked,
     what: Annotated[Listed, typer.Argument(metavar="WHAT", help="What to list.")] = Listed.FITS,
     limit: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1000, help="The newest so many.")
+        int, typer.Option(metavar="N", min=1, max=1000, help="How many, from the newest on.")
     ] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -191,7 +193,14 @@ def list_(
 
 @taking(asked=options.service)
 def upload(  # noqa: PLR0917 (each is an option)
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The table.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A table's file (.csv, .parquet, .npz, …, also .csv.gz).",
+            show_default=False,
+        ),
+    ],
     asked: Asked,
     name: Annotated[
         str | None,
@@ -231,18 +240,18 @@ _COMMANDS: Mapping[str, tuple[Callable[..., None], tuple[str, ...]]] = {
         fit,
         (
             "thalweg fit data.csv --target y --lr 0.01 --steps 500",
-            "thalweg fit data.csv --target y --model mlp --hidden 16,16 --optimizer adam "
-            "--lr 0.01 --epochs 50 --validation 0.2",
-            "thalweg fit data.csv --target label --model softmax --set penalty.l2=0.001 --json",
+            "thalweg fit data.csv --target y --hidden 16,16 --validation 0.2",
+            "thalweg fit data.csv --target label --model softmax --json",
+            "thalweg fit data.csv --target y --set optimizer.momentum=0.9",
         ),
     ),
     "sweep": (
         sweep,
         (
-            "thalweg sweep data.csv --target y --grid optimizer.lr=0.001,0.01 --grid seed=1,2,3",
-            "thalweg sweep data.csv --target y --grid model.hidden=[4,4],[16] --optimizer adam",
-            "thalweg sweep data.csv --target y --random optimizer.lr=log_uniform:1e-4:1 -n 50 "
-            "--validation 0.2 --metric validation.loss",
+            "thalweg sweep data.csv --target y --grid optimizer.lr=0.1,0.01",
+            "thalweg sweep data.csv --target y --grid seed=1,2,3 --grid batch_size=2,4",
+            "thalweg sweep data.csv --target y --grid model.hidden=[4,4],[16]",
+            "thalweg sweep data.csv --target y --random optimizer.lr=uniform:0:0.1 -n 50",
         ),
     ),
     "get": (get, ("thalweg get fit_01KB2Q3M6X8T5V9W0Y1Z2A3B4C --json",)),

@@ -38,7 +38,10 @@ Data = Annotated[
     ),
 ]
 JobId = Annotated[
-    str, typer.Argument(metavar="ID", help="fit_…, bat_…, lrt_… or ds_…", show_default=False)
+    str, typer.Argument(metavar="ID", help="fit_…, bat_… or lrt_….", show_default=False)
+]
+AnyId = Annotated[
+    str, typer.Argument(metavar="ID", help="fit_…, bat_…, lrt_… or ds_….", show_default=False)
 ]
 
 
@@ -102,8 +105,8 @@ def service(
             metavar="SECONDS",
             min=0,
             max=86_400,
-            help="How long to pause in all, and ask again, where the service does not answer, "
-            "fails, or is busy. 0: do not ask again.",
+            help="How long to go on asking, in pauses, where the service does not answer, fails, "
+            "or is busy. 0: do not ask again.",
             rich_help_panel=SERVICE,
         ),
     ] = _RETRY_SECONDS,
@@ -141,7 +144,9 @@ def spec(  # noqa: PLR0913, PLR0917 (each is an option)
     ] = None,
     degree: Annotated[
         int | None,
-        typer.Option(metavar="N", help="A polynomial's.", show_default="2", rich_help_panel=MODEL),
+        typer.Option(
+            metavar="N", help="A polynomial's degree.", show_default="2", rich_help_panel=MODEL
+        ),
     ] = None,
     hidden: Annotated[
         str | None,
@@ -156,7 +161,7 @@ def spec(  # noqa: PLR0913, PLR0917 (each is an option)
         str | None,
         typer.Option(
             metavar="KIND",
-            help="An mlp's: relu, tanh, sigmoid, gelu, silu, leaky_relu, identity.",
+            help="An mlp's activation: relu, tanh, sigmoid, gelu, silu, leaky_relu, identity.",
             show_default="relu",
             rich_help_panel=MODEL,
         ),

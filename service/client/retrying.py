@@ -51,14 +51,25 @@ class Patience:
         # The last pause is as long as there is time for.
         seconds = min(max(wish, asked), left)
         if not quietly:
-            self.tell(f"{trouble.error.lines[0]}; trying again in {seconds:.1f} s")
+            self.tell(f"{trouble.error.lines[0]}; trying again {_in(seconds)}")
         self._spent += seconds
         self._n_pauses += 1
+        self.sleep(seconds)
+
+    def rest(self, seconds: float) -> None:
+        """Wait where there was no trouble: nothing of the patience is spent."""
+        self.renew()
         self.sleep(seconds)
 
     def renew(self) -> None:
         """Things went well for a while: what comes next is a new trouble."""
         self._spent, self._n_pauses = 0.0, 0
+
+
+def _in(seconds: float) -> str:
+    """As people say it: a pause that rounds to nothing is none."""
+    told = f"{seconds:.1f}"
+    return "at once" if told == "0.0" else f"in {told} s"
 
 
 def retry_after(header: str | None, now: datetime) -> float | None:

@@ -46,9 +46,11 @@ def _known_metric(name: str) -> str:
     short = name.removeprefix("metrics.")
     if short not in METRICS:
         known = ", ".join(METRICS)
+        close = [one for one in METRICS if one.endswith(f".{short.lower()}")]
+        guess = f"did you mean {' or '.join(close)}? There" if close else "there"
         raise PydanticCustomError(
-            "unknown_metric", "there is no metric {name}; there are {known}",
-            {"name": repr(name), "known": known},
+            "unknown_metric", "there is no metric {name}; {guess} are {known}",
+            {"name": repr(name), "guess": guess, "known": known},
         )  # fmt: skip
     return short
 
@@ -114,14 +116,14 @@ _DRAWS = {
 }  # fmt: skip
 
 
-def _kind_of_draw(value: Any) -> str:
+def _kind_of_draw(value: Any) -> str | None:
     """Tell distributions apart by their one field, so that errors speak of one alone."""
     if isinstance(value, list):
         return "list"
     for name, kind in _DRAWS.items():
         if isinstance(value, kind) or (isinstance(value, dict) and name in value):
             return name
-    return "choice"
+    return None
 
 
 Draw = Annotated[
@@ -131,11 +133,19 @@ Draw = Annotated[
     | Annotated[Integers, Tag("integers")]
     | Annotated[Choice, Tag("choice")]
     | Annotated[Annotated[list[Any], Field(min_length=1)], Tag("list")],
-    Discriminator(_kind_of_draw),
+    Discriminator(
+        _kind_of_draw,
+        custom_error_type="unknown_draw",
+        custom_error_message=(
+            'should be a list of values, {"uniform": [a, b]}, {"log_uniform": [a, b]}, '
+            '{"normal": [mean, std]}, {"integers": [a, b]} or {"choice": [values]}'
+        ),
+    ),
 ]
 
 # Where in a fit's body: `optimizer.lr`.
-Path = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^.]+(\.[^.]+)*$")]
+PATH_PATTERN = r"^[^.]+(\.[^.]+)*$"
+Path = Annotated[str, StringConstraints(max_length=500, pattern=PATH_PATTERN)]
 Fits = Annotated[int, Field(ge=1, le=MOST_FITS)]
 
 

@@ -52,5 +52,7 @@ Metadata = Annotated[
         }
     ),
 ]
+# What may stand between the fields of a CSV.
+DELIMITER_PATTERN = r"^[!-~ \t]$"
 FitStatus = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})

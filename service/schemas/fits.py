@@ -35,10 +35,21 @@ def array_or_scalar(value: Any) -> str:
     return "array" if isinstance(value, list) else "scalar"
 
 
+def _dataset_form(value: Any) -> str | None:
+    return object_or_scalar(value) if isinstance(value, str | dict | Schema) else None
+
+
 # A dataset's id, or the dataset itself; and a column, or several.
 AnyDataset = Annotated[
     Annotated[Id, Tag("scalar")] | Annotated[DatasetRequest, Tag("object")],
-    Discriminator(object_or_scalar),
+    Discriminator(
+        _dataset_form,
+        custom_error_type="dataset_type",
+        custom_error_message=(
+            "should be a dataset's id, or the table itself, "
+            'like {"columns": {"x": [1, 2], "y": [3, 5]}}'
+        ),
+    ),
 ]
 Target = Annotated[
     Annotated[ColumnName, Tag("scalar")]

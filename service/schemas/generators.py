@@ -42,26 +42,36 @@ class Normal(Schema):
         return self
 
 
-def _distribution(value: Any) -> str:
+def _distribution(value: Any) -> str | None:
     """Tell distributions apart by their one field, so that errors speak of one alone."""
-    if isinstance(value, Normal) or (isinstance(value, dict) and "normal" in value):
-        return "normal"
-    return "uniform"
+    for name, kind in (("uniform", Uniform), ("normal", Normal)):
+        if isinstance(value, kind) or (isinstance(value, dict) and name in value):
+            return name
+    return None
 
 
-def _noise(value: Any) -> str:
+def _noise(value: Any) -> str | None:
     return _distribution(value) if isinstance(value, dict | Schema) else "std"
 
 
+_WRITTEN = '{"uniform": [a, b]} or {"normal": [mean, std]}'
 Distribution = Annotated[
     Annotated[Uniform, Tag("uniform")] | Annotated[Normal, Tag("normal")],
-    Discriminator(_distribution),
+    Discriminator(
+        _distribution,
+        custom_error_type="unknown_distribution",
+        custom_error_message=f"should be {_WRITTEN}",
+    ),
 ]
 Noise = Annotated[
     Annotated[NonNegative, Tag("std")]
     | Annotated[Uniform, Tag("uniform")]
     | Annotated[Normal, Tag("normal")],
-    Discriminator(_noise),
+    Discriminator(
+        _noise,
+        custom_error_type="unknown_distribution",
+        custom_error_message=f"should be a standard deviation, {_WRITTEN}",
+    ),
 ]
 
 

@@ -39,9 +39,10 @@ def _split(url: str) -> SplitResult | None:
 
 
 # Visible ASCII: other letters are written as %XX, and in host names as xn--….
+URL_PATTERN = r"^[Hh][Tt][Tt][Pp][Ss]?://[!-~]+$"
 WebhookUrl = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=2000, pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://[!-~]+$"),
+    StringConstraints(min_length=1, max_length=2000, pattern=URL_PATTERN),
     AfterValidator(_check_url),
     Field(examples=["https://example.org/fits"]),
 ]

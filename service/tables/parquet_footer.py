@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 _MAGIC = b"PAR1"
 _END_BYTES = 8
-# Read one field after the other: this many take seconds.
 MOST_FOOTER_BYTES = 16 * 1024**2
+# They are read one after the other, and hold the interpreter: a million take about a second. The
+# chunk of a column takes about 40: this is room for 10,000 columns in 2 row groups, or 100 in 240.
+MOST_VALUES = 1_000_000
 _MOST_NESTED = 32
 
 # The compact protocol's types.
@@ -39,7 +41,10 @@ class RowGroup(NamedTuple):
 
 
 def row_groups(path: Path) -> list[RowGroup]:
-    """Those of the file, in order. Raises ValueError where the footer is none, or too long."""
+    """Those of the file, in order. Raises ValueError where the footer is none, or too long.
+
+    What it takes is bounded, whatever the footer holds: see `MOST_VALUES`.
+    """
     footer = _Footer(_footer_of(path))
     try:
         return _groups(footer)
@@ -114,16 +119,18 @@ def _fixed_bytes(kind: int) -> int:
 
 
 class _Footer:
-    """Bytes that are read from front to back; IndexError past their end."""
+    """Bytes that are read from front to back; IndexError past their end, ValueError at too many."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
         self._at = 0
+        self._n_left = MOST_VALUES
 
     def fields(self) -> Iterator[tuple[int, int]]:
         """The number and the type of each of a struct's fields; whoever asks reads its value."""
         number = 0
         while (head := self._byte()) != _STOP:
+            self._count(1)
             number = number + (head >> 4) if head >> 4 else self.whole()
             yield number, head & 15
 
@@ -132,6 +139,7 @@ class _Footer:
         size, kind = self._list()
         if size and kind != _STRUCT:
             raise ValueError("the footer is none of Parquet's")
+        self._count(size)
         return range(size)
 
     def whole(self) -> int:
@@ -161,8 +169,16 @@ class _Footer:
         if kind in _FIXED_BYTES:
             self._pass(size * _FIXED_BYTES[kind])
             return
+        self._count(size)
         for _ in range(size):
             self.skip(kind, depth + 1)
+
+    def _count(self, n: int) -> None:
+        self._n_left -= n
+        if self._n_left < 0:
+            raise ValueError(
+                f"its footer has more than {MOST_VALUES} values: write fewer row groups"
+            )
 
     def _list(self) -> tuple[int, int]:
         head = self._byte()

@@ -18,7 +18,7 @@ def refuse(places: Iterable[Place]) -> NoReturn:
     where = [
         f"{word} {value}"
         for word, value in (("row", first.row), ("column", first.column))
-        if value is not None
+        if value not in {None, ""}
     ]
     detail = f"{', '.join(where)}: {first.detail}" if where else first.detail
     raise InvalidTable(detail, places=named)

@@ -53,6 +53,30 @@ def test_what_the_service_asks_for_is_never_cut_short() -> None:
     assert pauses.made == [5]
 
 
+@pytest.mark.parametrize(
+    ("left", "told"), [(0.04, "at once"), (0.06, "in 0.1 s"), (0.25, "in 0.2 s")]
+)
+def test_a_pause_that_is_next_to_none_is_told_as_none(left: float, told: str) -> None:
+    pauses = Pauses(left)
+
+    pauses.go_on()
+
+    assert pauses.made == [left]
+    assert pauses.told == [f"nobody answers; trying again {told}"]
+
+
+def test_a_rest_spends_nothing() -> None:
+    pauses = Pauses(1)
+    pauses.go_on()
+
+    for _ in range(3):
+        pauses.patience.rest(2)
+
+    assert pauses.made == [0.5, 2, 2, 2]
+    assert len(pauses.told) == 1
+    assert pauses.until_the_end()[4:] == [0.5, 0.5]
+
+
 def test_after_a_good_while_all_begins_anew() -> None:
     pauses = Pauses(2)
     pauses.go_on()

@@ -1,43 +1,19 @@
 """The client beside a service that fails, is busy, or falls silent in the midst of its words."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.client.errors import ClientError, Refused, Unreachable
-from service.client.http import Service
-from service.client.retrying import Patience
-from service.client.streams import events
 from tests.ports import free_ports
-from tests.service.scripted import GONE, Answer, Scripted, problem, said, scripted, told
+from tests.service.patient import service_at, talking
+from tests.service.scripted import GONE, Answer, problem, said
 
 FIT = {"id": "fit_1", "object": "fit"}
-EVENTS = "/v1/fits/fit_1/events"
 BUSY = problem(503, "queue_full", "the queue is full", retry_after=0)
 LATE = problem(429, "rate_limited", "too many requests", retry_after=0)
 IN_FLIGHT = problem(409, "idempotency_key_in_flight", retry_after=0)
-END = (9, "end", {"status": "succeeded"})
-
-
-def service_at(url: str, seconds: float = 30) -> Service:
-    """The service there; pauses are not waited for."""
-    return Service(url, None, partial(Patience, seconds, _say_nothing, _say_nothing))
-
-
-def _say_nothing(_: object) -> None: ...
-
-
-@contextmanager
-def talking(
-    path: str, answers: Answer | list[Answer], seconds: float = 30
-) -> Iterator[tuple[Scripted, Service]]:
-    """What gives these answers, and the client of it."""
-    with scripted(**{path: answers}) as script, service_at(script.url, seconds) as service:
-        yield script, service
 
 
 @pytest.mark.parametrize(
@@ -150,57 +126,6 @@ def test_a_refusal_is_told_once_and_by_its_places() -> None:
         {"row": 1, "column": "x", "detail": "row 1, column 'x': a value is missing"}
     ]
     assert lines(whole[0]["detail"], whole) == ("row 1, column 'x': a value is missing",)
-
-
-def progress(step: int) -> dict[str, int]:
-    return {"step": step}
-
-
-def test_a_stream_that_is_cut_goes_on_where_it_was() -> None:
-    # given a stream that is cut within an event, one that never comes, and one that tells an
-    # event again that was told before
-    cut = told(
-        (1, "progress", progress(1)), (4, "progress", progress(2)), rest=b"id: 5\nev", cut=True
-    )
-    again = told((4, "progress", progress(2)), (5, "progress", progress(3)))
-    with talking(f"GET {EVENTS}", [cut, GONE, BUSY, again, told(END)]) as (script, service):
-        heard = list(events(service, EVENTS))
-
-    assert heard == [
-        ("progress", progress(1)),
-        ("progress", progress(2)),
-        ("progress", progress(3)),
-        ("end", {"status": "succeeded"}),
-    ]
-    after = [request.headers.get("Last-Event-ID") for request in script.requests]
-    assert after == [None, "4", "4", "4", "5"]
-
-
-def test_a_stream_that_tells_nothing_is_not_followed_for_ever() -> None:
-    silent = told(cut=True)
-    with talking(f"GET {EVENTS}", silent) as (script, service), pytest.raises(Unreachable):
-        list(events(service, EVENTS))
-    assert 5 < len(script.requests) < 20
-
-
-def test_long_streams_are_no_failures_though_they_tell_nothing() -> None:
-    # given a way to the service on which no stream lives for longer than a minute
-    clock = iter(range(0, 6_000, 60))
-    answers = [told(cut=True)] * 30 + [told(END)]
-    with talking(f"GET {EVENTS}", answers) as (script, service):
-        heard = list(events(service, EVENTS, lambda: next(clock)))
-
-    assert [kind for kind, _ in heard] == ["end"]
-    assert len(script.requests) == 31
-
-
-def test_a_job_that_is_deleted_meanwhile_ends_its_stream() -> None:
-    answers = [told((1, "status", {"status": "queued"})), problem(410, "gone", "it was deleted")]
-    with (
-        talking(f"GET {EVENTS}", answers) as (_, service),
-        pytest.raises(Refused, match="it was deleted"),
-    ):
-        list(events(service, EVENTS))
 
 
 def test_nobody_there_is_told_by_its_address() -> None:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.stack.given import TRAINING
+from tests.stack.notebook import NOTEBOOK
 
 READY = "Thalweg serves on "
 # Each worker's process takes seconds to start: a service for one test has fewer of them.
@@ -82,4 +83,13 @@ def training(client: httpx.Client) -> str:
     """The id of a dataset of every kind of column."""
     answer = client.post("/v1/datasets", json={"columns": TRAINING})
     assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+@pytest.fixture(scope="session")
+def notebook(client: httpx.Client) -> str:
+    """The id of the course notebook's dataset."""
+    x = [row[1] for row in NOTEBOOK["x"]]
+    answer = client.post("/v1/datasets", json={"columns": {"x": x, "y": NOTEBOOK["y"]}})
+    assert answer.status_code == 201
     return str(answer.json()["id"])

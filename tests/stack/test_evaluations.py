@@ -6,7 +6,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.schemas.answers import Evaluation
+from service.schemas.answers.models import Evaluation
 from tests.stack.given import NETWORK, TRAINING, fit, refused, url
 
 SPECS: dict[str, dict[str, Any]] = {

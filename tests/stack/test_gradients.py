@@ -6,7 +6,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.schemas.answers import GradientCheck
+from service.schemas.answers.models import GradientCheck
 from tests.stack.given import refused
 
 # Predictions are 1·x + 1 = 2, 3, 5; residuals y - ŷ are 1, -1, -3.

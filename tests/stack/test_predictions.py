@@ -15,7 +15,7 @@ import pyarrow.parquet
 import pytest
 
 from service.predictions import PREDICTION_TYPES
-from service.schemas.answers import Predictions
+from service.schemas.answers.models import Predictions
 from tests.service.tables.given import CSV, FORMS, NPY, saved
 from tests.stack.given import (
     LONG,

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.schemas.answers import ValidFit
+from service.schemas.answers.fits import ValidFit
 from tests.stack.given import N_ROWS, TRAINING, WAIT, fit, refused
 
 

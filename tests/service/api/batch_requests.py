@@ -5,7 +5,8 @@ from typing import Any
 from flask.testing import FlaskClient
 
 from service.context import Context
-from service.schemas.answers import Batch, FitList
+from service.schemas.answers.batches import Batch
+from service.schemas.answers.fits import FitList
 from tests.service.claiming import claim_one, finish_one
 
 COLUMNS = {"x": [1.0, 2.0, 3.0], "y": [2.0, 3.0, 4.5]}

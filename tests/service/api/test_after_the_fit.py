@@ -11,9 +11,9 @@ from service.context import Context
 from service.errors import NotFound, ThalwegError, WorkerFailed, WorkersBusy
 from service.places import Places
 from service.reproduction import NotReproducible
-from service.schemas.answers import ValidFit
+from service.schemas.answers.fits import ValidFit
+from tests.service.api.resources import COLUMNS, create_fit, end
 from tests.service.api.test_problems import problem
-from tests.service.api.test_resources import COLUMNS, create_fit, end
 from tests.service.claiming import claim_one, finish_one
 from tests.service.stored import stored
 

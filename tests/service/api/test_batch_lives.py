@@ -19,7 +19,8 @@ from service.database.batches import end_batches
 from service.database.schema import batches as batch_rows
 from service.database.schema import fits as fit_rows
 from service.queue import FITS_SMALL
-from service.schemas.answers import BatchList, BatchResult, EventList
+from service.schemas.answers.batches import BatchList, BatchResult
+from service.schemas.answers.jobs import EventList
 from tests.service.api.batch_requests import (
     BASE,
     OWNER,

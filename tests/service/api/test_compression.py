@@ -18,8 +18,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from service.api.responses import download, streamed
 from service.context import Context
 from tests.service.api.batch_requests import create as create_batch
+from tests.service.api.resources import COLUMNS, create_fit, end
 from tests.service.api.test_idempotency import post
-from tests.service.api.test_resources import COLUMNS, create_fit, end
 
 NDJSON = "application/x-ndjson"
 LARGE = {"columns": {"x": [i / 7 for i in range(2_000)]}}

@@ -14,7 +14,7 @@ from service.keys import create_key
 from service.limits import Limits
 from service.settings import Settings
 from tests.service.api.documented import UNNAMED, DocumentedClient, answers
-from tests.service.api.test_resources import COLUMNS, create_dataset, create_fit, end
+from tests.service.api.resources import COLUMNS, create_dataset, create_fit, end
 
 FIT = {"dataset": {"columns": COLUMNS}, "target": "y", "steps": 3}
 RATE = {"RateLimit-Policy", "RateLimit"}

@@ -16,8 +16,8 @@ from service import lifecycle
 from service.context import Context, open_context
 from service.following import END_ID
 from service.lifecycle import Claim
+from tests.service.api.resources import create_fit
 from tests.service.api.test_lr_range_tests import create as create_range_test
-from tests.service.api.test_resources import create_fit
 from tests.service.claiming import claim_one
 from tests.service.later import later
 from tests.service.test_lifecycle import expire, finish

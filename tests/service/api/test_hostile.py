@@ -21,8 +21,8 @@ from service.limits import Limits
 from service.settings import Settings
 from service.tables.writers import WRITERS
 from tests.logs import events_in, written_log
+from tests.service.api.resources import COLUMNS, create_dataset, create_fit
 from tests.service.api.test_idempotency import FIT
-from tests.service.api.test_resources import COLUMNS, create_dataset, create_fit
 from tests.service.stored import stored
 from tests.service.tables.given import NPZ, as_npz
 

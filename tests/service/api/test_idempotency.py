@@ -16,7 +16,7 @@ from service.context import Context
 from service.database.schema import idempotency_keys
 from service.settings import Settings
 from tests.service.api.documented import operations
-from tests.service.api.test_resources import COLUMNS, create_dataset
+from tests.service.api.resources import COLUMNS, create_dataset
 from tests.service.claiming import claim_one, finish_one
 
 FIT = {"dataset": {"columns": COLUMNS}, "target": "y", "steps": 3}

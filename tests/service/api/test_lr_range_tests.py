@@ -6,8 +6,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.context import Context
-from service.schemas.answers import LrRangeTest, LrRangeTestList
-from tests.service.api.test_resources import COLUMNS, create_fit
+from service.schemas.answers.lr_range import LrRangeTest, LrRangeTestList
+from tests.service.api.resources import COLUMNS, create_fit
 from tests.service.claiming import claim_one, finish_one
 from tests.service.later import later
 

@@ -13,8 +13,8 @@ from service.keys import create_key
 from service.lifecycle import Claim
 from service.limits import Limits
 from tests.eventually import eventually
+from tests.service.api.resources import create_fit, end
 from tests.service.api.test_idempotency import FIT
-from tests.service.api.test_resources import create_fit, end
 from tests.service.claiming import claim_one
 from workers.heartbeat import Heartbeat
 

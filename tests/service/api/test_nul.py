@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.service.api.test_resources import COLUMNS
+from tests.service.api.resources import COLUMNS
 
 FIT = {"dataset": {"columns": COLUMNS}, "target": "y", "steps": 1}
 

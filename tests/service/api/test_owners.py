@@ -19,7 +19,7 @@ from service.ids import new_id
 from service.keys import create_key
 from service.limits import Limits
 from tests.service.api.documented import components, operations, paths
-from tests.service.api.test_resources import COLUMNS, end
+from tests.service.api.resources import COLUMNS, end
 
 JSON = "application/json"
 FIT = {"dataset": {"columns": COLUMNS}, "target": "y", "steps": 3}

@@ -13,8 +13,8 @@ from service.database import Database, DatabaseError
 from service.keys import create_key, revoke_key
 from service.limits import Limits
 from service.settings import Settings
+from tests.service.api.resources import create_fit
 from tests.service.api.test_events import JSON, claimed, events_of, streamed, types
-from tests.service.api.test_resources import create_fit
 from tests.service.later import later
 from tests.service.test_lifecycle import finish
 

@@ -19,7 +19,7 @@ from werkzeug.test import TestResponse
 
 from service.api.app import create_app
 from service.context import Context
-from service.schemas.answers import Dataset
+from service.schemas.answers.datasets import Dataset
 from service.settings import Settings
 from service.tables.writers import WRITERS
 from tests.service.stored import stored

@@ -9,7 +9,7 @@ from pydantic import SecretStr, ValidationError
 from service.context import Context
 from service.settings import Settings
 from tests.receiver import SECRET
-from tests.service.api.test_resources import COLUMNS
+from tests.service.api.resources import COLUMNS
 from tests.service.claiming import claim_one
 from tests.service.test_lifecycle import finish
 

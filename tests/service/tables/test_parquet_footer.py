@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from service.errors import InvalidInput
-from service.tables.parquet_footer import MOST_FOOTER_BYTES, RowGroup, row_groups
+from service.tables.parquet_footer import MOST_FOOTER_BYTES, MOST_VALUES, RowGroup, row_groups
 from tests.service.tables.given import FORMS, read
 
 TABLES: dict[str, Any] = {
@@ -141,3 +141,39 @@ def test_a_footer_that_would_take_long_to_read_is_refused(tmp_path: Path) -> Non
 
     with pytest.raises(ValueError, match="fewer row groups"):
         row_groups(path)
+
+
+# Of as many bytes as are read: truth values and numbers in fields, and lists of much of nothing.
+N_BYTES = MOST_FOOTER_BYTES - 100
+ENDLESS = b"\xff" * 8 + b"\x7f"
+SLOW = {
+    "truths": b"\x11" * N_BYTES,
+    "numbers": b"\x15\x00" * (N_BYTES // 2),
+    "texts": b"\x18\x00" * (N_BYTES // 2),
+    "list of numbers": b"\x19\xf5" + ENDLESS + bytes(N_BYTES),
+    "list of structs": b"\x19\xfc" + ENDLESS + bytes(N_BYTES),
+    "row groups": b"\x49\xfc" + ENDLESS + bytes(N_BYTES),
+    "lists in lists": b"\x19\xf9\x80\x80\x40" + b"\x15\x00" * (N_BYTES // 2),
+}
+
+
+@pytest.mark.parametrize("footer", SLOW.values(), ids=SLOW)
+def test_no_footer_is_read_for_long(footer: bytes, tmp_path: Path) -> None:
+    # given a footer of the longest length, in which almost every byte is a value
+    path = tmp_path / "table.parquet"
+    path.write_bytes(footer + len(footer).to_bytes(4, "little") + b"PAR1")
+
+    # then reading it ends long before its end
+    with pytest.raises(ValueError, match=f"more than {MOST_VALUES} values: write fewer row groups"):
+        row_groups(path)
+
+
+@pytest.mark.parametrize(("n_columns", "n_groups"), [(10_000, 1), (500, 20), (100, 100)])
+def test_wide_and_long_tables_are_read(n_columns: int, n_groups: int, tmp_path: Path) -> None:
+    columns = {f"a column {i}": np.arange(n_groups) / 3 for i in range(n_columns)}
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table(columns), path, row_group_size=1, write_page_index=True)
+
+    groups = row_groups(path)
+
+    assert [group.n_values for group in groups] == [(1,) * n_columns] * n_groups
