@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -21,7 +22,7 @@ from service.datasets import add_all
 from service.errors import Gone, InvalidInput, Place
 from service.idempotency import Ticket, redeem
 from service.ids import new_id, new_ids
-from service.limits import hold_bounded
+from service.limits import hold_queue
 from service.schemas.batches import Select
 from service.starts import stored_origins
 from service.submission import refuse_full
@@ -85,7 +86,6 @@ def _queue(
     with stored_origins(context, origins) as artifacts:
 
         def insert(connection: Connection) -> None:
-            hold_bounded(context.settings, connection, row["owner"])
             refuse_full(context, connection, row["owner"], len(ids))
             _hold(connection, members)
             queries.insert_batch(connection, row)
@@ -95,7 +95,8 @@ def _queue(
                 fit_queries.insert_artifacts(connection, artifacts)
             redeem(connection, ticket, row["id"])
 
-        add_all(context, members.new, also=insert)
+        hold = partial(hold_queue, context.settings, owner=row["owner"])
+        add_all(context, members.new, also=insert, hold=hold)
 
 
 def _refuse_metric(select: Select, members: Members) -> None:

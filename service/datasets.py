@@ -154,25 +154,34 @@ def _nothing_else(_: Connection) -> None:
 
 
 def add(
-    context: Context, new: NewDataset, also: Callable[[Connection], None] = _nothing_else
+    context: Context,
+    new: NewDataset,
+    also: Callable[[Connection], None] = _nothing_else,
+    hold: Callable[[Connection], None] | None = None,
 ) -> None:
     """Keep the dataset, as `add_all` keeps several."""
-    add_all(context, [new], also)
+    add_all(context, [new], also, hold)
 
 
 def add_all(
-    context: Context, new: Sequence[NewDataset], also: Callable[[Connection], None]
+    context: Context,
+    new: Sequence[NewDataset],
+    also: Callable[[Connection], None],
+    hold: Callable[[Connection], None] | None = None,
 ) -> None:
     """Keep the datasets: the objects first, the rows last. Equal content of one owner is kept once.
 
     `also` is part of the one transaction that inserts the rows; where it raises nothing is kept.
+    `hold` begins it, for whoever counts more than the owner's bytes.
     """
     put: set[str] = set()
     try:
         missing = [one for one in new if not _has_content(context, one)]
         _put_all(context, missing, put)
         with context.database.write() as connection:
-            if new:
+            if hold is not None:
+                hold(connection)
+            elif new:
                 hold_bounded(context.settings, connection, new[0].row["owner"])
             used = {_insert(context, connection, one, put) for one in new}
             _refuse_too_many_bytes(context, connection, new, used)

@@ -19,7 +19,7 @@ import structlog
 
 from service.callers import Caller
 from service.context import Context
-from service.database import Connection, life
+from service.database import Connection, claiming, life
 from service.database.batches import end_batches, overdue_batches
 from service.database.fits import insert_artifacts
 from service.database.keys import limits_of_owners
@@ -106,7 +106,7 @@ def claim_waiting(context: Context, queue: str, worker: str) -> list[Claim]:
     worker is sent for.
     """
     with context.database.write() as connection:
-        claimed = life.claim_waiting(
+        claimed = claiming.claim_waiting(
             connection,
             queue,
             worker=worker,

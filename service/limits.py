@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from service.database import Connection
-from service.database.owners import hold_owners
+from service.database.owners import hold_everybody, hold_owners
 from service.errors import InvalidInput
 from service.settings import Settings, parse_rate
 
@@ -55,3 +55,9 @@ def hold_bounded(settings: Settings, connection: Connection, owner: str) -> None
     """Have the owner's other requests wait until the transaction ends, where they are counted."""
     if settings.max_owner_queued_fits is not None or settings.max_owner_stored_bytes is not None:
         hold_owners(connection, [owner])
+
+
+def hold_queue(settings: Settings, connection: Connection, owner: str) -> None:
+    """Have all others who would queue fits wait until the transaction ends: they are counted."""
+    hold_bounded(settings, connection, owner)
+    hold_everybody(connection)

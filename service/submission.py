@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,7 +17,7 @@ from service.digests import spec_digest
 from service.errors import Gone, InvalidInput, Place, QueueFull, Quota, QuotaExceeded
 from service.idempotency import Ticket, redeem
 from service.ids import new_id
-from service.limits import hold_bounded
+from service.limits import hold_queue
 from service.preparation import PRIORITIES, Prepared, prepared
 from service.schemas.fits import FitRequest
 from service.schemas.lr_range import LrRangeRequest
@@ -69,11 +70,12 @@ def _queue(
             _insert(context, connection, row, artifacts)
             redeem(connection, ticket, row["id"])
 
+        hold = partial(hold_queue, context.settings, owner=row["owner"])
         if ready.new is not None:
-            add(context, ready.new, also=insert)
+            add(context, ready.new, also=insert, hold=hold)
         else:
             with context.database.write() as connection:
-                hold_bounded(context.settings, connection, row["owner"])
+                hold(connection)
                 _hold(connection, row["dataset_id"], "/dataset")
                 insert(connection)
     facts = {"digest": ready.dataset["digest"], "n_rows": ready.dataset["n_rows"]}

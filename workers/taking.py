@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from workers.engine import Interrupted, aside, looking
+from workers.engine import Interrupted, aside, look, looking
 
 Taken = TypeVar("Taken")
 
@@ -27,23 +27,23 @@ def everything(task: Callable[[], Taken]) -> Taken | None:
 class Moment:
     """As much as fits into a moment, for whoever cancels a fit waits for its end.
 
-    `look` is looked at meanwhile: see `workers.engine.looking`.
+    `watcher` watches it meanwhile: see `workers.engine.looking`.
     """
 
-    def __init__(self, look: Callable[[], None]) -> None:
-        self._outer = look
+    def __init__(self, watcher: Callable[[], None]) -> None:
+        self._watcher = watcher
         self._ends = time.monotonic() + _MOMENT_SECONDS
 
     def __call__(self, task: Callable[[], Taken]) -> Taken | None:
         """What the task gives, unless the moment is over before that."""
         try:
-            self._look()
-            with looking(self._look):
+            with looking(self._end_if_over):
+                look()
                 return aside(task)
         except Interrupted:
             return None
 
-    def _look(self) -> None:
-        self._outer()
+    def _end_if_over(self) -> None:
+        self._watcher()
         if time.monotonic() > self._ends:
             raise Interrupted

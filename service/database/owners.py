@@ -1,4 +1,4 @@
-"""An owner's bounds, counted by one transaction at a time.
+"""Bounds, an owner's or everybody's, counted by one transaction at a time.
 
 Without a lock two transactions of PostgreSQL count the same fits, and each takes the last place.
 SQLite's writers wait for each other anyway.
@@ -12,6 +12,15 @@ from sqlalchemy import Connection, bindparam, func, select
 _HOLD = select(func.pg_advisory_xact_lock(bindparam("its_number")))
 
 
+def hold_everybody(connection: Connection) -> None:
+    """Have others who count what all owners have wait until the transaction ends.
+
+    Asked for after the owners, and before any row is locked.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(_HOLD, {"its_number": _number_of(b"everybody")})
+
+
 def hold_owners(connection: Connection, owners: Iterable[str]) -> None:
     """Have others who count what these owners have wait until the transaction ends.
 
@@ -20,11 +29,11 @@ def hold_owners(connection: Connection, owners: Iterable[str]) -> None:
     if connection.dialect.name != "postgresql":
         return
     # In one order for everybody.
-    for number in sorted({_number(owner) for owner in owners}):
+    for number in sorted({_number_of(b"owner " + owner.encode()) for owner in owners}):
         connection.execute(_HOLD, {"its_number": number})
 
 
-def _number(owner: str) -> int:
-    """64 bits of the name's digest; two owners who share them wait for each other needlessly."""
-    digest = hashlib.sha256(b"owner " + owner.encode()).digest()
+def _number_of(name: bytes) -> int:
+    """64 bits of the name's digest; two names that share them wait for each other needlessly."""
+    digest = hashlib.sha256(name).digest()
     return int.from_bytes(digest[:8], "big", signed=True)

@@ -6,14 +6,18 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from typing import Any
 
-from service import batch_submission, batches, lifecycle
+from service import batch_submission, batches, lifecycle, submission
 from service import datasets as dataset_service
 from service.api.validation import parse_object
 from service.context import Context
 from service.database import batches as batch_queries
-from service.errors import Conflict
+from service.database import fits as fit_queries
+from service.database import schema as tables
+from service.errors import Conflict, QueueFull
 from service.lifecycle import Claim, End
 from service.queue import FITS_SMALL
 from service.schemas.batches import BatchRequest
@@ -30,15 +34,24 @@ GIVEN_BACK = 0.2
 
 def batch_of(context: Context, table: DatasetRequest, n_fits: int) -> str:
     dataset = dataset_service.create_inline_dataset(context, table, OWNER)
-    fit = {"dataset": dataset["id"], "target": "y", "steps": 3}
+    return post_batch(context, dataset["id"], OWNER, n_fits)
+
+
+def post_batch(context: Context, dataset: Any, owner: str, n_fits: int) -> str:
+    fit = {"dataset": dataset, "target": "y", "steps": 3}
     batch = batch_submission.submit_batch(
         context,
         bodies_of(BatchRequest.model_validate({"fits": [fit] * n_fits})),
         batch_submission.About(),
-        owner=OWNER,
+        owner=owner,
         parse=partial(parse_object, FitRequest),
     )
     return str(batch["id"])
+
+
+def post_fit(context: Context, dataset: Any, owner: str) -> str:
+    body = {"dataset": dataset, "target": "y", "steps": 3}
+    return str(submission.submit(context, FitRequest.model_validate(body), owner=owner)["id"])
 
 
 def succeeded(claim: Claim) -> End:
@@ -162,3 +175,37 @@ def test_a_cancel_meets_a_fit_that_is_given_back(context: Context, table: Datase
         # then it is not lost between the two: it has ended, or its worker is to end it
         lifecycle.finish(context, [succeeded(claim)])
         assert batches.get_batch(context, batch_id, OWNER)["status"] == "cancelled"
+
+
+def test_the_last_places_of_the_queue_are_given_once(
+    context: Context, table: DatasetRequest
+) -> None:
+    # given a queue with room for two
+    room = 2
+    settings = context.settings.model_copy(update={"max_queued_fits": room})
+    full = Context(settings, context.database, context.storage, context.queue, context.events)
+    inline = {"columns": {"x": [1.0, 2.0, 5.0], "y": [2.0, 3.0, 4.0]}}
+    known = [
+        dataset_service.create_inline_dataset(context, table, f"owner-{i}")["id"] for i in range(4)
+    ]
+    posts = (
+        *(partial(post_fit, full, dataset, f"owner-{i}") for i, dataset in enumerate(known)),
+        *(partial(post_fit, full, inline, f"owner-{i}") for i in range(2)),
+        *(partial(post_batch, full, known[i], f"owner-{i}", room) for i in range(2)),
+    )
+    for _ in range(10):
+        start = threading.Barrier(len(posts))
+
+        # when fits on tables of their own and on known ones, and batches, come at one moment
+        def post(one: Callable[[], str], start: threading.Barrier = start) -> None:
+            start.wait(SECONDS)
+            with suppress(QueueFull):
+                one()
+
+        together(*(partial(post, one) for one in posts))
+
+        # then as many are taken as there was room for, and no more
+        with context.database.write() as connection:
+            assert 0 < fit_queries.count_queued(connection) <= room
+            connection.execute(tables.fits.delete())
+            connection.execute(tables.batches.delete())

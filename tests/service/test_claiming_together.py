@@ -7,7 +7,7 @@ import pytest
 
 from service import fits, lifecycle
 from service.context import Context
-from service.database.life import MOST_TOGETHER
+from service.database.claiming import MOST_TOGETHER
 from service.queue import FITS_CPU, FITS_SMALL
 from service.schemas.datasets import DatasetRequest
 from tests.service.claiming import FIT_QUEUES, undelivered_fits

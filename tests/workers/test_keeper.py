@@ -1,6 +1,5 @@
 """The housekeeping of a worker's main process."""
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -22,14 +21,30 @@ pytestmark = ON_EACH
 
 
 class Pool:
-    """The names of the children that are alive, and of those that can compute."""
+    """The names of the children that are alive, and of those that can compute.
+
+    It counts how often each was asked for.
+    """
 
     def __init__(self) -> None:
-        self.names = ["host-1", "host-2"]
-        self.ready: list[str] = []
+        self.alive = ["host-1", "host-2"]
+        self.able: list[str] = []
+        self.n_asked_alive = 0
+        self.n_asked_able = 0
 
-    def __call__(self) -> list[str]:
-        return [*self.names]
+    def children(self) -> list[str]:
+        self.n_asked_alive += 1
+        return [*self.alive]
+
+    def ready(self) -> list[str]:
+        self.n_asked_able += 1
+        return [*self.able]
+
+    def wait_until_announced(self) -> None:
+        """Until whatever the keeper has to announce now is announced."""
+        before = self.n_asked_able
+        # One answer may be on its way already, and the next one is announced before the last.
+        eventually(lambda: self.n_asked_able > before + 2, 10)
 
 
 @pytest.fixture
@@ -59,8 +74,8 @@ def pool(quick: Context) -> Iterator[Pool]:
     keeper = Keeper(
         quick,
         "host-0",
-        children=children,
-        ready=lambda: children.ready,
+        children=children.children,
+        ready=children.ready,
         stalls=Consumer().stalls(quick),
     )
     keeper.start()
@@ -73,37 +88,38 @@ def test_what_a_child_held_that_is_gone_is_taken_back_at_once(
 ) -> None:
     # given two children at work
     held, others = (submit(quick, table, **ALONE)["id"] for _ in range(2))
-    for name in pool.names:
+    for name in pool.alive:
         assert any(lifecycle.claim_waiting(quick, queue, name) for queue in FIT_QUEUES)
-    time.sleep(0.2)
+    # The second time that a round asks for them, they are known.
+    eventually(lambda: pool.n_asked_alive > 1, 10)
 
     # when one dies and another one takes its place
-    pool.names = ["host-2", "host-3"]
+    pool.alive = ["host-2", "host-3"]
 
     # then its fit waits again long before its lease is over, and only its fit
-    deadline = time.monotonic() + quick.settings.lease_seconds / 2
-    while fits.get_fit(quick, held, OWNER)["status"] != "queued":
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(
+        lambda: fits.get_fit(quick, held, OWNER)["status"] == "queued",
+        quick.settings.lease_seconds / 2,
+    )
     assert fits.get_fit(quick, held, OWNER)["attempt"] == 2
     assert fits.get_fit(quick, others, OWNER)["status"] == "running"
 
 
 def test_a_worker_is_announced_while_a_child_can_compute(quick: Context, pool: Pool) -> None:
     # given one whose children are still preparing, and a redis that forgets
-    time.sleep(0.3)
+    pool.wait_until_announced()
     assert ready_workers(quick.settings) == 0
 
-    pool.ready = ["host-2"]
+    pool.able = ["host-2"]
     eventually(lambda: ready_workers(quick.settings) == 1, 10)
     quick.events.client.flushall()
     eventually(lambda: ready_workers(quick.settings) == 1, 10)
 
     # when none can any more
-    pool.ready = []
-    time.sleep(0.3)
+    pool.able = []
+    pool.wait_until_announced()
     quick.events.client.flushall()
-    time.sleep(0.3)
+    pool.wait_until_announced()
 
     # then it says so no more
     assert ready_workers(quick.settings) == 0

@@ -1,5 +1,6 @@
 """The engine: fits models to arrays; it knows neither HTTP nor Celery nor SQL."""
 
+from workers.engine.asides import are_others_left, aside, aside_if, wait_for_others
 from workers.engine.checkpoint import Checkpoint, Checkpoints
 from workers.engine.data import Data, RowSource, Shape, blocks
 from workers.engine.diagnostics import LeastSquares, Optimum, least_squares, optimum
@@ -8,15 +9,7 @@ from workers.engine.errors import EngineError, SpecificationError
 from workers.engine.evaluating import GradientCheck, check_gradients, loss_over
 from workers.engine.fitting import check, fit
 from workers.engine.groups import fits_together
-from workers.engine.interrupting import (
-    Interrupted,
-    are_others_left,
-    aside,
-    aside_if,
-    look,
-    looking,
-    wait_for_others,
-)
+from workers.engine.interrupting import Interrupted, look, looking
 from workers.engine.lr_range import LrRange, LrRangeResult, lr_range_test
 from workers.engine.many import fit_many, fit_together
 from workers.engine.planner import is_streamed

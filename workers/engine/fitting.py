@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from workers.engine.asides import aside_if, wait_for_others
 from workers.engine.batches import Batches, cut_batches
 from workers.engine.checkpoint import Checkpoints
 from workers.engine.course import Course
@@ -19,7 +20,7 @@ from workers.engine.dtypes import Weights
 from workers.engine.errors import SpecificationError
 from workers.engine.graphs import GraphsDescent
 from workers.engine.initialization import GivenInit
-from workers.engine.interrupting import Interrupted, aside_if, looking, wait_for_others
+from workers.engine.interrupting import Interrupted, looking
 from workers.engine.kernel_descent import KernelDescent
 from workers.engine.large import LargeDescent, large_rows
 from workers.engine.outputs import check_outputs

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn, optim
 
+from workers.engine.asides import wait_for_others
 from workers.engine.backpropagation import Backpropagation
 from workers.engine.batches import Batches
 from workers.engine.data import Data, RowSource, Shape
@@ -96,6 +97,8 @@ class LargeDescent(ReferenceDescent):
             super().advance(n_steps)
         except Interrupted:
             if not self._is_careful and not super()._is_finite():
+                # The same rows are read again.
+                wait_for_others()
                 self._make_anew(self.n_steps)
             raise
         if self._is_careful:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.optim import Optimizer as TorchOptimizer
 from torch.optim import lr_scheduler
 
+from workers.engine.asides import aside_if
 from workers.engine.batches import cut_batches
 from workers.engine.checkpoint import Checkpoints
 from workers.engine.course import Course
@@ -23,7 +24,7 @@ from workers.engine.descent import Descent
 from workers.engine.dtypes import largest
 from workers.engine.errors import SpecificationError
 from workers.engine.fitting import STRATEGIES, check, is_much
-from workers.engine.interrupting import Cut, aside_if, looking
+from workers.engine.interrupting import Cut, looking
 from workers.engine.lr_curve import Curve
 from workers.engine.lr_suggestions import fewest_points, steepest, valley
 from workers.engine.planner import choose_strategy

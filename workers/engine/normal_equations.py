@@ -10,9 +10,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.engine.asides import MUCH_WORK, aside_if
 from workers.engine.data import Data, RowSource, Shape, row_bytes
 from workers.engine.dtypes import DType, Weights, numpy_dtype
-from workers.engine.interrupting import MUCH_WORK, aside_if, look
+from workers.engine.interrupting import look
 from workers.engine.threads import cores, one_blas_thread
 
 Floats = NDArray[np.float64]

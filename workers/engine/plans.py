@@ -4,9 +4,9 @@ from collections.abc import Generator
 from functools import partial
 
 from workers.engine import normal, spectral
+from workers.engine.asides import aside_if
 from workers.engine.batches import Batches
 from workers.engine.descent import Descent
-from workers.engine.interrupting import aside_if
 from workers.engine.normal_beginning import begin
 from workers.engine.plateau import PlateauRates
 from workers.engine.prepared import Plan

@@ -82,9 +82,12 @@ class PreparedDescent:
                 return
             # The caller asked for a chunk of another strategy's.
             n_steps = min(n_steps, descent.chunk_steps)
-        if n_steps:
-            descent.advance(n_steps)
-        self._follow(descent)
+        try:
+            if n_steps:
+                descent.advance(n_steps)
+        finally:
+            # Where a step, or an epoch's end, is cut short, whole steps came before it.
+            self._follow(descent)
 
     def settle(self) -> None:
         """After the last step: go back to the best weights, where the specification says so."""

@@ -7,11 +7,12 @@ from functools import partial
 import torch
 from torch import nn
 
+from workers.engine.asides import MUCH_WORK, aside_if
 from workers.engine.batches import Batches
 from workers.engine.data import Shape
 from workers.engine.dtypes import Weights, torch_dtype
 from workers.engine.epoch_ends import EpochEnds
-from workers.engine.interrupting import MUCH_WORK, Interrupted, aside_if, look
+from workers.engine.interrupting import Interrupted, look
 from workers.engine.named_parts import Arrays, joined, part
 from workers.engine.networks import Network
 from workers.engine.objective import Objective
@@ -232,11 +233,13 @@ class ReferenceDescent:
     def _part_with(self, before: State) -> None:
         """Go back to before the update that was interrupted.
 
-        The model is left to the thread that may still compute with it.
+        The model is left to the thread that may still compute with it, and write gradients.
         """
         if self._takes_long:
             self._model = self._twin()
+            self._parameters = list(self._model.parameters())
             self._objective = self._new_objective(self._model)
+            self._rule.move_to(self._parameters)
         self._go_to(before)
 
     def _twin(self) -> nn.Module:

@@ -66,6 +66,20 @@ class Rule:
         if snapshot.schedule is not None:
             put(snapshot.schedule, self._schedule, self._optimizer)
 
+    def move_to(self, parameters: list[nn.Parameter]) -> None:
+        """Go on with these parameters instead, one for one."""
+        state = self._optimizer.state
+        moved: dict[torch.Tensor, Any] = {
+            new: state.pop(old)
+            for old, new in zip(self._parameters, parameters, strict=True)
+            if old in state
+        }
+        state.update(moved)
+        self._parameters = parameters
+        [group] = self._optimizer.param_groups
+        # In place: a search has this very list.
+        group["params"][:] = parameters
+
     def optimizer_state(self) -> list[dict[str, Any]]:
         """The optimizer's state, a dictionary a parameter; none before the first update."""
         state = self._optimizer.state

@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 
-from workers.engine.interrupting import aside_if
+from workers.engine.asides import aside_if
 
 _MANY_ROWS = 2**22
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.engine import spectrum_loops
+from workers.engine.asides import aside_if
 from workers.engine.dtypes import DType
-from workers.engine.interrupting import aside_if
 from workers.engine.normal_equations import Layer, Moments
 from workers.engine.spectrum_loops import Factor, Spectrum
 from workers.engine.threads import one_blas_thread

@@ -31,14 +31,16 @@ class StreamedRows:
         batches: Batches,
         shuffle_seed: int,
         dtype: DType,
-        window_bytes: int = WINDOW_BYTES,
+        window_bytes: int | None = None,
     ) -> None:
+        """A window takes so many bytes, WINDOW_BYTES unless told otherwise."""
         self._source = source
         self.n_rows = source.shape.n_rows
         self._batches = batches
         self._shuffle_seed = shuffle_seed
         self._dtype = dtype
-        fitting = max(1, window_bytes // spilled_row_bytes(source))
+        most_bytes = WINDOW_BYTES if window_bytes is None else window_bytes
+        fitting = max(1, most_bytes // spilled_row_bytes(source))
         self._window_rows = max(fitting // batches.size * batches.size, min(fitting, batches.size))
         self._spill: Spill | None = None
         self._epoch: int | None = None

@@ -1,9 +1,7 @@
 """A fit that is to end while a step, or what comes between steps, takes long."""
 
-import concurrent.futures
-import threading
-import time
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 from itertools import count
 from typing import Any
 
@@ -11,20 +9,26 @@ import numpy as np
 import pytest
 
 from tests.workers.engine.given import noisy_plane, sgd, specification
+from tests.workers.engine.interrupted import (
+    ADAM,
+    HELD_OUT,
+    Kept,
+    Streamed,
+    have_asides_looked_at_once,
+    have_everything_take_long,
+    n_looks,
+    numbers,
+    stop_at,
+)
 from tests.workers.engine.test_large import NETWORK
+from tests.workers.engine.test_spectrum import near_twins
 from workers.engine import (
-    Checkpoint,
     Data,
     Interrupted,
     Result,
     RowSource,
-    Shape,
-    aside,
     fit,
-    interrupting,
     kernel_descent,
-    look,
-    looking,
     wait_for_others,
 )
 
@@ -32,12 +36,7 @@ LBFGS = {
     "kind": "lbfgs", "lr": 0.5, "max_iter": 4, "max_eval": None, "tolerance_grad": 0.0,
     "tolerance_change": 0.0, "history_size": 3, "line_search_fn": None,
 }  # fmt: skip
-ADAM = {
-    "kind": "adam", "lr": 0.01, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.0,
-    "amsgrad": False,
-}  # fmt: skip
 NORMED = NETWORK | {"batch_norm": True, "dropout": 0.2}
-HELD_OUT = {"fraction": 0.25, "stratify": False}
 # Whatever takes a while in a step: closures, one large call, parts of a batch, tiles of it.
 WITHIN_STEPS: dict[str, dict[str, Any]] = {
     "search": {"optimizer": LBFGS, "strategy": "reference"},
@@ -49,145 +48,92 @@ WITHIN_STEPS: dict[str, dict[str, Any]] = {
     "large whole batch": {"optimizer": ADAM, "strategy": "large", "model": NORMED},
     "windows": {"optimizer": ADAM, "strategy": "streaming", "model": NETWORK},
     "tiles": {"optimizer": ADAM, "strategy": "kernels", "model": NETWORK, "batch_size": 2_000},
+    "squares that are not safe": {"optimizer": sgd(momentum=0.9), "strategy": "spectral"},
 }  # fmt: skip
-
-
-class Kept:
-    """Checkpoints that are written whenever they may be."""
-
-    def __init__(self, last: Checkpoint | None = None) -> None:
-        self.last = last
-
-    def is_due(self) -> bool:
-        return True
-
-    def write(self, checkpoint: Checkpoint) -> None:
-        self.last = Checkpoint.from_arrays(checkpoint.to_arrays())
 
 
 def rows_of(name: str) -> Data | RowSource:
     """Tiles have hundreds of rows."""
+    if name == "squares that are not safe":
+        twins = near_twins()
+        return Data(np.tile(twins.x, (20, 1)), np.tile(twins.y, (20, 1)))
     data = noisy_plane(2_500 if name == "tiles" else 160)
     return Streamed(data) if name == "windows" else data
 
 
 @pytest.fixture(autouse=True)
 def everything_takes_long(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Little work is much here, so that a test need not wait; no thread is left to the next one."""
-    for module in ("reference", "normal_equations"):
-        monkeypatch.setattr(f"workers.engine.{module}.MUCH_WORK", 0)
-    monkeypatch.setattr(interrupting, "wait", looking_once())
-    monkeypatch.setattr(kernel_descent, "_PAUSE_WORK", 1)
-    monkeypatch.setattr("workers.engine.streaming.WINDOW_BYTES", 2_000)
+    """So that a test need not wait; no thread is left to the next one."""
+    have_everything_take_long(monkeypatch)
+    have_asides_looked_at_once(monkeypatch)
     yield
     wait_for_others()
 
 
-def looking_once() -> Callable[[list[Any], float], Any]:
-    """A `wait` that finds nothing done when it is first asked, and then waits to the end."""
-    asked: set[int] = set()
-
-    def wait(futures: list[Any], _: float) -> Any:
-        if id(futures[0]) in asked:
-            return concurrent.futures.wait(futures)
-        asked.add(id(futures[0]))
-        alive.append(futures[0])
-        return concurrent.futures.wait([])
-
-    alive: list[Any] = []
-    return wait
-
-
-def stop_at(number: int) -> Callable[[], bool]:
-    looks = count()
-    return lambda: next(looks) >= number
-
-
-def numbers(result: Result, *, n_losses: int | None = None) -> list[bytes]:
-    """What a fit came to, to the last bit; of its history so many steps."""
-    history = (result.history.loss, result.history.grad_norm, result.history.lr)
-    arrays = [*(array[:n_losses] for array in history), *result.weights.values()]
-    state = result.snapshot.to_arrays()
-    return [array.tobytes() for array in (*arrays, *(state[name] for name in sorted(state)))]
-
-
-class Streamed:
-    """A source that memory does not hold."""
-
-    def __init__(self, data: Data) -> None:
-        self._data = data
-
-    @property
-    def shape(self) -> Shape:
-        return self._data.shape
-
-    @property
-    def weighted(self) -> bool:
-        return self._data.weighted
-
-    def read(self, first: int, stop: int) -> Data:
-        return self._data.read(first, stop)
+def of_steps(fitted: Callable[..., Result], n_steps: int, **changes: Any) -> Result:
+    """The fit of so many steps that nobody stops; one of none is stopped before it begins."""
+    if n_steps == 0:
+        return fitted(steps=1, should_stop=lambda: True, **changes)
+    return fitted(steps=n_steps, **changes)
 
 
 @pytest.mark.parametrize("name", WITHIN_STEPS)
 def test_a_step_that_is_interrupted_has_not_been_made(name: str) -> None:
-    # given a fit that is looked at many times a step
-    changes, rows = WITHIN_STEPS[name], rows_of(name)
-    undisturbed = fit(specification(steps=4, **changes), rows)
+    # given a fit of four steps that is looked at many times a step
+    rows = rows_of(name)
 
-    # when it is stopped at each look
-    cut: Result | None = None
-    met = set()
-    for number in range(1, 200):
+    def fitted(*, steps: int = 4, **how: Any) -> Result:
+        return fit(specification(steps=steps, **WITHIN_STEPS[name]), rows, **how)
+
+    whole = cache(partial(of_steps, fitted))
+    looks = n_looks(lambda ask: fitted(should_stop=ask))
+
+    # when it is stopped at each look but the last ones, which are for its final loss
+    met = []
+    for number in range(looks):
         kept = Kept()
-        try:
-            cut = fit(
-                specification(steps=4, **changes), rows,
-                should_stop=stop_at(number), checkpoints=kept,
-            )  # fmt: skip
-        except Interrupted:
-            continue
-        if cut.status != "interrupted":
-            break
-        n_steps = cut.n_steps
-        met.add(n_steps)
-        assert cut.failed_step is None
-        assert len(cut.history.loss) == n_steps
+        cut = fitted(should_stop=stop_at(number), checkpoints=kept)
+        met.append(cut.n_steps)
 
         # then it is where a fit of so many steps is
-        if n_steps:
-            whole = fit(specification(steps=n_steps, **changes), rows)
-            assert numbers(cut) == numbers(whole)
+        assert (cut.status, cut.failed_step) == ("interrupted", None)
+        assert len(cut.history.loss) == cut.n_steps
+        assert numbers(cut) == numbers(whole(cut.n_steps))
         # and goes on from there to the same end
-        resumed = fit(specification(steps=4, **changes), rows, checkpoints=kept)
-        assert numbers(resumed) == numbers(undisturbed)
+        assert numbers(fitted(checkpoints=kept)) == numbers(whole(4))
         wait_for_others()
 
-    # and it was never changed by being looked at
-    assert met >= {0, 1, 2, 3}
-    assert cut is not None
-    assert numbers(cut) == numbers(undisturbed)
+    # and it was cut within every step
+    assert met == sorted(met)
+    assert set(met) == {0, 1, 2, 3, 4}
 
 
 @pytest.mark.parametrize("name", ["search", "tiles", "windows"])
 def test_the_time_limit_holds_within_a_step(name: str) -> None:
     # given a clock that goes on by a second whenever it is looked at
-    changes, rows = WITHIN_STEPS[name], rows_of(name)
-    ticks = count()
-    spec = specification(steps=10_000, limits={"max_seconds": 40}, **changes)
+    rows, changes = rows_of(name), WITHIN_STEPS[name]
 
-    # when it is fitted
-    result = fit(spec, rows, clock=lambda: float(next(ticks)))
+    def fitted(steps: int, max_seconds: float = 1e9) -> tuple[Result, int]:
+        ticks = count()
+        spec = specification(steps=steps, limits={"max_seconds": max_seconds}, **changes)
+        return fit(spec, rows, clock=lambda: float(next(ticks))), next(ticks)
 
-    # then it ends there, and has the loss of the weights that it gives
-    assert result.status == "time_limit"
-    assert next(ticks) < 60
-    assert len(result.history.loss) == result.n_steps
-    assert result.final_loss is not None
-    if result.n_steps:
-        whole = fit(specification(steps=result.n_steps, **changes), rows)
-        assert numbers(result) == numbers(whole)
-        assert result.final_loss == whole.final_loss
+    @cache
+    def whole(n_steps: int) -> Result:
+        return fitted(n_steps)[0] if n_steps else fitted(1, max_seconds=0)[0]
+
+    # when its time is over at any second of the first steps
+    met = set()
+    for limit in range(1, fitted(3)[1]):
+        cut, seconds = fitted(10_000, limit)
+        met.add(cut.n_steps)
+
+        # then it ends soon, and has the loss of the weights that it gives
+        assert cut.status == "time_limit"
+        assert seconds <= limit + 3
+        assert numbers(cut) == numbers(whole(cut.n_steps))
+        assert cut.final_loss == whole(cut.n_steps).final_loss is not None
+    assert met >= {0, 1, 2}
 
 
 @pytest.mark.parametrize("strategy", ["reference", "kernels", "large"])
@@ -203,20 +149,22 @@ def test_an_epochs_end_that_is_interrupted_is_not_the_place_to_go_on_from(strate
     )  # fmt: skip
     data = noisy_plane(160)
     undisturbed = fit(spec, data)
+    looks = n_looks(lambda ask: fit(spec, data, should_stop=ask))
 
     # when it is stopped at each look
     owing = 0
-    for number in range(1, 400):
+    for number in range(looks):
         kept = Kept()
         cut = fit(spec, data, should_stop=stop_at(number), checkpoints=kept)
-        if cut.status != "interrupted":
-            break
+
         # then what was recorded belongs together
         n_losses = len(cut.history.loss)
+        assert (cut.status, cut.n_steps) == ("interrupted", n_losses)
         assert cut.trajectory is not None
-        assert all(len(array) == n_losses for array in cut.trajectory.weights.values())
-        losses = cut.history.epochs_validation_loss
-        owing += n_losses % 4 == 0 and n_losses > 0 and np.isnan(losses[-1])
+        assert [len(array) for array in cut.trajectory.weights.values()] == [n_losses] * (
+            len(cut.weights) if n_losses else 0
+        )
+        owing += n_losses % 4 == 0 and bool(np.isnan(cut.history.epochs_validation_loss[-1:]).any())
 
         # and it goes on to the same end from the last place where all was done
         resumed = fit(spec, data, checkpoints=kept)
@@ -225,8 +173,35 @@ def test_an_epochs_end_that_is_interrupted_is_not_the_place_to_go_on_from(strate
             resumed.history.epochs_validation_loss, undisturbed.history.epochs_validation_loss
         )
         wait_for_others()
-    assert owing > 0
-    assert cut.status == "completed"
+    # Each epoch's end was met.
+    assert owing == 6
+
+
+def test_an_overflow_is_seen_though_a_later_step_is_interrupted() -> None:
+    # given a fit whose sixth step overflows, which is looked at once a chunk of steps
+    schedule = {"kind": "multistep", "interval": "step", "milestones": [5], "gamma": 1e41}
+    plane = noisy_plane()
+    data = Data(x=plane.x, y=1e3 * plane.y)
+
+    def fitted(*, steps: int = 20, **how: Any) -> Result:
+        spec = specification(
+            steps=steps, strategy="large", model=NETWORK, optimizer=sgd(lr=1e-3),
+            scheduler=schedule, dtype="float32", batch_size=16,
+        )  # fmt: skip
+        return fit(spec, data, **how)
+
+    whole = cache(partial(of_steps, fitted))
+    assert fitted().failed_step == 5
+
+    # when it is stopped at each step
+    cuts = [fitted(should_stop=stop_at(number)) for number in range(1, 12)]
+
+    # then it ends after the last one that was whole, and what has failed has failed
+    assert [cut.n_steps for cut in cuts] == [0, 1, 2, 3, 4, 5, 5, 5, 5, 5, 5]
+    assert [cut.failed_step for cut in cuts] == [None] * 6 + [5] * 5
+    for cut in cuts:
+        for name, weight in whole(cut.n_steps).weights.items():
+            np.testing.assert_array_equal(cut.weights[name], weight)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -304,43 +279,3 @@ def test_a_fit_that_is_interrupted_when_its_steps_are_made_was_interrupted() -> 
     last = fit(specification(steps=9, optimizer=sgd(lr=1.2), strategy="kernels"), data)
     np.testing.assert_array_equal(cut.weights["weight"], last.weights["weight"])
     assert not np.array_equal(whole.weights["weight"], last.weights["weight"])
-
-
-def test_what_runs_aside_gives_what_it_gives() -> None:
-    with looking(lambda: None):
-        assert aside(lambda: 7) == 7
-        with pytest.raises(ZeroDivisionError):
-            aside(lambda: 1 // 0)
-
-
-def test_what_nobody_looks_at_has_no_thread_of_its_own() -> None:
-    assert aside(threading.get_ident) == threading.get_ident()
-    with looking(lambda: None):
-        assert aside(threading.get_ident) != threading.get_ident()
-
-
-def test_what_is_left_alone_ends_at_its_own_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interrupting, "wait", concurrent.futures.wait)
-
-    # given a task within a task, which would go on for ever
-    ended = threading.Event()
-
-    def go_on() -> None:
-        try:
-            while True:
-                look()
-                time.sleep(1e-4)
-        finally:
-            ended.set()
-
-    # when nobody wants it any more
-    def stop() -> None:
-        raise Interrupted
-
-    with looking(stop), pytest.raises(Interrupted):
-        aside(lambda: aside(go_on))
-
-    # then it ends, and is waited for
-    wait_for_others()
-    assert ended.is_set()
-    assert not interrupting.are_others_left()
