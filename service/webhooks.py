@@ -13,6 +13,7 @@ import orjson
 from service.context import Context
 from service.database import Connection
 from service.database import deliveries as queries
+from service.database import webhook_hosts as hosts
 from service.database.keys import webhook_secrets_of
 from service.errors import InvalidInput, Place
 from service.ids import new_id, rfc3339
@@ -118,3 +119,4 @@ def send_due(context: Context, now: float) -> None:
     if old:
         with context.database.write() as connection:
             queries.forget_deliveries(connection, now - _KEPT_SECONDS)
+            hosts.forget_hosts(connection, now - _KEPT_SECONDS)
