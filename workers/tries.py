@@ -23,7 +23,9 @@ _MOST_AWAY_SECONDS = 60.0
 # After so many failures that is how long it is left alone.
 _MOST_COUNTED = 10
 _TRIED_FOR_SECONDS = 86_400.0
-_GIVEN_UP_AT_ONCE = 1000
+# In pieces, for SQLite has one writer at a time.
+_ENDED_AT_ONCE = 1000
+_GONE = "the address has answered 410 Gone"
 
 
 class _Outcome(NamedTuple):
@@ -43,7 +45,7 @@ def try_message(context: Context, row: Any, began: float, clock: Callable[[], fl
         off = queries.is_off(connection, row.owner, row.url)
     secrets = webhook_secrets(context, row.owner)
     if off:
-        _note(context, row, _Outcome("switched_off", began, "the address has answered 410 Gone"))
+        _note(context, row, _Outcome("switched_off", began, _GONE))
     elif row.n_tries > 1 and began > row.created_at + _TRIED_FOR_SECONDS:
         # How its tries went was never noted, or its host was away.
         _note(context, row, _Outcome("given_up", began, "the time is up"))
@@ -68,9 +70,10 @@ def retry_seconds(n_tries: int) -> float:
 def _settle(context: Context, row: Any, reply: Reply, began: float, now: float) -> None:
     if reply.unwanted:
         with context.database.write() as connection:
-            queries.switch_off(connection, row.owner, row.host, row.url, now)
-            hosts.note_answer(connection, row.owner, row.host, now)
+            queries.switch_off(connection, row.owner, row.url, now)
+        _note(context, row, _Outcome("switched_off", now, _GONE), _answered(row, now))
         log.warning("webhook_switched_off", message_id=row.id, owner=row.owner)
+        _drop_switched_off(context, row, now)
     elif reply.taken:
         _note(context, row, _Outcome("delivered", now), _answered(row, now))
     elif reply.status is not None:
@@ -79,6 +82,15 @@ def _settle(context: Context, row: Any, reply: Reply, began: float, now: float) 
     else:
         _note(context, row, _again(row, now, reply.error), _silent(row, began, now))
         _give_up_overdue(context, row, now)
+
+
+def _drop_switched_off(context: Context, row: Any, now: float) -> None:
+    n = _ENDED_AT_ONCE
+    while n == _ENDED_AT_ONCE:
+        with context.database.write() as connection:
+            n = queries.drop_switched_off(
+                connection, row.owner, row.host, row.url, now=now, most=_ENDED_AT_ONCE
+            )
 
 
 def _again(row: Any, now: float, error: str | None) -> _Outcome:
@@ -153,7 +165,6 @@ def _give_up_overdue(context: Context, row: Any, now: float) -> None:
     before = now - _TRIED_FOR_SECONDS
     with context.database.read() as connection:
         silent = hosts.is_silent_since(connection, row.owner, row.host, before)
-    # In pieces, for SQLite has one writer at a time.
     while silent:
         with context.database.write() as connection:
             n = queries.give_up_overdue(
@@ -163,7 +174,7 @@ def _give_up_overdue(context: Context, row: Any, now: float) -> None:
                 before=before,
                 now=now,
                 last_error="its host has been silent for a day",
-                most=_GIVEN_UP_AT_ONCE,
+                most=_ENDED_AT_ONCE,
             )
         log.warning("messages_given_up", owner=row.owner, host=row.host, n=n)
-        silent = n == _GIVEN_UP_AT_ONCE
+        silent = n == _ENDED_AT_ONCE

@@ -38,6 +38,8 @@ class DueHost(NamedTuple):
 
 _WAITING = deliveries.c.state == "waiting"
 _IS_DUE = and_(_WAITING, deliveries.c.next_at <= bindparam("now"))
+# Every sweep asks this: it is built once.
+_ANY_DUE = select(exists().where(_IS_DUE))
 # Each owner, and each host of theirs, is found by one step into the index, however many messages
 # wait there.
 _OWNERS = select(func.min(deliveries.c.owner).label("owner")).where(_WAITING).cte(recursive=True)
@@ -86,8 +88,6 @@ _DUE_HOSTS = (
         func.coalesce(webhook_hosts.c.away_until, 0.0) <= bindparam("now"),
     )
 )
-# Every sweep asks this: it is built once.
-_ANY_DUE = select(exists(_DUE_HOSTS))
 _IS_TO_HOST = and_(
     deliveries.c.owner == bindparam("its_owner"), deliveries.c.host == bindparam("its_host")
 )
@@ -111,11 +111,20 @@ _OVERDUE = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
+_TO_ADDRESS = (
+    select(deliveries.c.id)
+    .where(_WAITING, _IS_TO_HOST, deliveries.c.url == bindparam("its_url"))
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
 _OLD = and_(
     deliveries.c.state.in_(("delivered", "given_up", "switched_off")),
     deliveries.c.next_at < bindparam("before"),
 )
 _ANY_OLD = select(exists().where(_OLD))
+_SOME_OLD = (
+    select(deliveries.c.id).where(_OLD).limit(bindparam("most")).with_for_update(skip_locked=True)
+)
 
 
 def insert_deliveries(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -124,7 +133,7 @@ def insert_deliveries(connection: Connection, rows: Sequence[Mapping[str, Any]])
 
 
 def any_due(connection: Connection, now: float) -> bool:
-    """Whether a message waits whose time has come."""
+    """Whether a message waits whose time has come, be its host away or not."""
     return bool(connection.execute(_ANY_DUE, {"now": now}).scalar())
 
 
@@ -201,31 +210,32 @@ def give_up_overdue(
     return connection.execute(given_up, asked | {"since": now, "why": last_error}).rowcount
 
 
-def switch_off(connection: Connection, owner: str, host: str, url: str, now: float) -> None:
-    """Send the owner's messages to the address, one of the host's, no more; nor what waits."""
-    if not is_off(connection, owner, url):
-        try:
-            with connection.begin_nested():
-                row = {"owner": owner, "url": url, "since": now}
-                connection.execute(insert(webhooks_off), row)
-        except IntegrityError:
-            # Another message heard the same at the same moment.
-            pass
-    # In one order, so that no two that hear it at one moment wait for each other.
-    its = (
-        select(deliveries.c.id)
-        .where(
-            _WAITING,
-            deliveries.c.owner == owner,
-            deliveries.c.host == host,
-            deliveries.c.url == url,
-        )
-        .order_by(deliveries.c.id)
-        .with_for_update()
+def switch_off(connection: Connection, owner: str, url: str, now: float) -> None:
+    """Note that no message of the owner's is to be sent to the address any more."""
+    if is_off(connection, owner, url):
+        return
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(webhooks_off), {"owner": owner, "url": url, "since": now})
+    except IntegrityError:
+        # Another message heard the same at the same moment.
+        pass
+
+
+def drop_switched_off(
+    connection: Connection, owner: str, host: str, url: str, *, now: float, most: int
+) -> int:
+    """End messages that wait for the address, which is of the host; how many, up to `most`.
+
+    Whoever finds rows locked leaves them: that the address is off is looked at before each try.
+    """
+    asked = {"its_owner": owner, "its_host": host, "its_url": url, "most": most, "since": now}
+    off = (
+        update(deliveries)
+        .where(deliveries.c.id.in_(_TO_ADDRESS))
+        .values(state="switched_off", next_at=bindparam("since"))
     )
-    connection.execute(
-        update(deliveries).where(deliveries.c.id.in_(its)).values(state="switched_off", next_at=now)
-    )
+    return connection.execute(off, asked).rowcount
 
 
 def is_off(connection: Connection, owner: str, url: str) -> bool:
@@ -239,6 +249,7 @@ def any_old(connection: Connection, before: float) -> bool:
     return bool(connection.execute(_ANY_OLD, {"before": before}).scalar())
 
 
-def forget_deliveries(connection: Connection, before: float) -> int:
-    """Drop the messages that were done with before that; how many."""
-    return connection.execute(delete(deliveries).where(_OLD), {"before": before}).rowcount
+def forget_deliveries(connection: Connection, before: float, most: int) -> int:
+    """Drop messages that were done with before that; how many, up to `most`."""
+    some = delete(deliveries).where(deliveries.c.id.in_(_SOME_OLD))
+    return connection.execute(some, {"before": before, "most": most}).rowcount

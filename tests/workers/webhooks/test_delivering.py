@@ -7,14 +7,17 @@ from collections import Counter
 from contextlib import suppress
 
 import pytest
+from sqlalchemy import select
 from standardwebhooks import Webhook
 
 from service.context import Context, open_context
+from service.database.schema import webhook_hosts
 from service.errors import InvalidInput
 from service.queue import WEBHOOKS
 from service.schemas.datasets import DatasetRequest
 from service.webhooks import send_due
 from tests.eventually import eventually
+from tests.installations import ON_EACH
 from tests.receiver import SECRET, Receiver
 from tests.service.claiming import claim_one
 from tests.service.test_lifecycle import finish, submit
@@ -87,6 +90,27 @@ def test_gone_switches_the_address_off_for_its_owner(
     ended(context, table, receiver.url + "&more")
     deliver_due(context)
     assert len(receiver.got) == 2
+
+
+@ON_EACH
+def test_what_is_switched_off_or_old_is_dropped_to_the_last_message(
+    context: Context, receiver: Receiver
+) -> None:
+    # given an address with more messages than are written at once
+    now = time.time()
+    receiver.answers = [410] * 3
+    owe_to(context, "ada", [receiver.url] * 2500, now)
+
+    # when it answers 410, and when all that is long ago
+    deliver_due(context, now)
+    off = Counter(state for state, _ in states(context))
+    send_due(context, now + 8 * 86_400)
+
+    assert off == {"switched_off": 2500}
+    assert len(receiver.got) <= 3
+    assert states(context) == []
+    with context.database.read() as connection:
+        assert connection.execute(select(webhook_hosts)).fetchall() == []
 
 
 def test_a_worker_that_dies_between_sending_and_noting_sends_again(
