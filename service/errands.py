@@ -4,7 +4,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from service.context import Context
-from service.errors import Place, ThalwegError, Unavailable, WorkerFailed, WorkersBusy
+from service.errors import (
+    Place,
+    Quota,
+    QuotaExceeded,
+    ThalwegError,
+    Unavailable,
+    WorkerFailed,
+    WorkersBusy,
+)
 from service.ids import new_id
 from service.places import Places
 from service.queue import BROKER_ERRORS
@@ -57,15 +65,26 @@ def _awaited(
 
 
 def told_of(error: ThalwegError) -> dict[str, Any]:
-    """The error as a worker tells it."""
-    places = [vars(place) for place in error.places]
-    return {"code": error.code, "detail": error.detail, "places": places}
+    """The error as a worker tells it: all that makes it anew."""
+    told = {
+        "code": error.code,
+        "detail": error.detail,
+        "places": [vars(place) for place in error.places],
+        "retry_after_seconds": error.retry_after_seconds,
+    }
+    return told | ({"quota": vars(error.quota)} if isinstance(error, QuotaExceeded) else {})
 
 
 def _refusal(told: Mapping[str, Any]) -> ThalwegError:
-    by_code = {kind.code: kind for kind in _kinds(ThalwegError)}
+    # Of workers that are newer than this process there may be a code that it does not know.
+    kind = {kind.code: kind for kind in _kinds(ThalwegError)}.get(told["code"], ThalwegError)
     places = [Place(**place) for place in told["places"]]
-    return by_code[told["code"]](told["detail"], places=places)
+    # Older ones do not tell it.
+    seconds = told.get("retry_after_seconds")
+    if issubclass(kind, QuotaExceeded):
+        quota = Quota(**told["quota"])
+        return kind(told["detail"], quota, places=places, retry_after_seconds=seconds)
+    return kind(told["detail"], places=places, retry_after_seconds=seconds)
 
 
 def _kinds(root: type[ThalwegError]) -> Iterator[type[ThalwegError]]:

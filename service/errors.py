@@ -157,8 +157,15 @@ class QuotaExceeded(RateLimited):
     title = "Quota exceeded"
     retry_after_seconds = 5
 
-    def __init__(self, detail: str, quota: Quota) -> None:
-        super().__init__(detail)
+    def __init__(
+        self,
+        detail: str,
+        quota: Quota,
+        *,
+        places: Sequence[Place] = (),
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        super().__init__(detail, places=places, retry_after_seconds=retry_after_seconds)
         self.quota = quota
 
 

@@ -51,3 +51,20 @@ class Places:
             yield
         finally:
             self.give_back(owner)
+
+    @contextmanager
+    def taken_if_free(self, owner: str | None) -> Iterator[bool]:
+        """Whether there is one, which is held until the block's end; for who can do without."""
+        has_place = self._take_if_free(owner)
+        try:
+            yield has_place
+        finally:
+            if has_place:
+                self.give_back(owner)
+
+    def _take_if_free(self, owner: str | None) -> bool:
+        try:
+            self.take(owner)
+        except (QuotaExceeded, self._full):
+            return False
+        return True

@@ -13,6 +13,7 @@ import orjson
 from service.context import Context
 from service.database import Connection
 from service.database import deliveries as queries
+from service.database import webhook_hosts as hosts
 from service.database.keys import webhook_secrets_of
 from service.errors import InvalidInput, Place
 from service.ids import new_id, rfc3339
@@ -20,6 +21,7 @@ from service.schemas.webhooks import Webhook
 
 # For the operator who looks for what became of a message.
 _KEPT_SECONDS = 7 * 86_400.0
+_FORGOTTEN_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,9 @@ def send_due(context: Context, now: float) -> None:
         old = queries.any_old(connection, now - _KEPT_SECONDS)
     if due:
         context.queue.deliver()
-    if old:
+    # In pieces, for SQLite has one writer at a time.
+    while old:
         with context.database.write() as connection:
-            queries.forget_deliveries(connection, now - _KEPT_SECONDS)
+            n = queries.forget_deliveries(connection, now - _KEPT_SECONDS, _FORGOTTEN_AT_ONCE)
+            hosts.forget_hosts(connection, now - _KEPT_SECONDS)
+        old = n == _FORGOTTEN_AT_ONCE

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -10,7 +10,10 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 (the example of 
 
 
 class Receiver:
-    """An HTTP server that keeps what it is sent, and answers the next of `answers`, then 204."""
+    """An HTTP server that keeps what it is sent, and answers the next of `answers`, then 204.
+
+    At the paths of `slow` nothing is answered while `released` is not set.
+    """
 
     def __init__(self) -> None:
         self.answers: list[int] = []
@@ -18,6 +21,8 @@ class Receiver:
         self.headers: dict[str, str] = {}
         self.body = b""
         self.url = ""
+        self.slow: set[str] = set()
+        self.released = threading.Event()
 
 
 @contextmanager
@@ -28,6 +33,13 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.got.append((dict(self.headers), body))
+            if self.path in receiver.slow:
+                receiver.released.wait(60)
+            # Who has gone on meanwhile hears nothing.
+            with suppress(ConnectionError):
+                self.answer()
+
+        def answer(self) -> None:
             self.send_response(receiver.answers.pop(0) if receiver.answers else 204)
             for name, value in receiver.headers.items():
                 self.send_header(name, value)
@@ -44,5 +56,6 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
         try:
             yield receiver
         finally:
+            receiver.released.set()
             server.shutdown()
             thread.join()

@@ -1,7 +1,4 @@
-"""Delivering messages that are due, many at once, until none is.
-
-At least once: how a try went is noted after it, and where nobody notes that it is made again.
-"""
+"""Delivering messages that are due, many at once, until none is."""
 
 import threading
 import time
@@ -12,22 +9,19 @@ import structlog
 
 from service.context import Context
 from service.database import deliveries as queries
-from service.webhooks import webhook_secrets
 from workers.draining import draining
+from workers.tries import try_message
 from workers.turns import Turns
-from workers.webhooks import Message, Reply, send
 
 log = structlog.get_logger(__name__)
 
 _AT_ONCE = 16
 _AT_ONCE_OF_AN_OWNER = 4
 _AT_ONCE_OF_A_HOST = 3
+# So many stay free for who comes while one has more than these.
+_KEPT_FREE = 4
 # Longer than any try takes; then whoever made it is taken for dead.
 _LEASE_SECONDS = 120.0
-_FIRST_RETRY_SECONDS = 5.0
-# A host that was away is seen to be back this soon, whatever the message that found it away.
-_MOST_POSTPONED_SECONDS = 60.0
-_TRIED_FOR_SECONDS = 86_400.0
 
 
 class Courier:
@@ -43,10 +37,13 @@ class Courier:
             _AT_ONCE,
             most_of_an_owner=_AT_ONCE_OF_AN_OWNER,
             most_of_a_host=_AT_ONCE_OF_A_HOST,
+            kept_free=_KEPT_FREE,
         )
         self._changed = threading.Condition()
         self._busy = False
         self._again = False
+        self._woken = False
+        self._due: set[queries.DueHost] = set()
 
     @property
     def busy(self) -> bool:
@@ -56,11 +53,12 @@ class Courier:
     def wake(self) -> None:
         """Deliver what is due, as soon as there are places."""
         with self._changed:
+            self._woken = True
             self._look_again()
-            if self._busy:
-                return
-            self._busy = True
-        threading.Thread(target=self._work, name="courier", daemon=True).start()
+            if not self._busy:
+                threading.Thread(target=self._work, name="courier", daemon=True).start()
+                # Only now: where no thread could be made, the next call tries again.
+                self._busy = True
 
     def _work(self) -> None:
         while self._has_more():
@@ -87,29 +85,50 @@ class Courier:
         if draining():
             return
         now = self._clock()
-        # Daemons: a process that is stopped waits for no receiver, and the try is made again.
         for row in self._claim(now):
-            threading.Thread(target=self._try, args=(row, now), daemon=True).start()
+            self._begin_try(row, now)
+
+    def _begin_try(self, row: Any, now: float) -> None:
+        # A daemon: a process that is stopped waits for no receiver, and the try is made again.
+        thread = threading.Thread(target=self._try, args=(row, now), name="delivery", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # The machine has no thread to spare. The message is due again when its lease is over,
+            # and nothing more is tried before the next wake-up.
+            log.exception("delivery_failed", message_id=row.id)
+            self._turns.give_back(row.owner, row.host)
 
     def _claim(self, now: float) -> list[Any]:
         """What is due, as far as there are places; these are then taken."""
-        with self._context.database.read() as connection:
-            owners = set(queries.owners_due(connection, now))
-        if self._turns.next_of(owners) is None:
-            return []
+        rows = [] if self._is_woken() else self._claim_known(now)
+        if not rows:
+            with self._context.database.read() as connection:
+                self._due = set(queries.due_hosts(connection, now))
+            rows = self._claim_known(now)
+        return rows
+
+    def _is_woken(self) -> bool:
+        """Whether somebody has something new to try since this was last asked."""
+        with self._changed:
+            woken, self._woken = self._woken, False
+        return woken
+
+    def _claim_known(self, now: float) -> list[Any]:
+        """What is due to the hosts that the last look found.
+
+        It is not looked for anew whenever a place comes free: an owner can have messages to as many
+        hosts as they like, and each of these is a step of that look.
+        """
         rows: list[Any] = []
+        if self._turns.next_of(self._due) is None:
+            return rows
         try:
             with self._context.database.write() as connection:
-                while (owner := self._turns.next_of(owners)) is not None:
-                    row = queries.claim_due(
-                        connection,
-                        owner,
-                        now=now,
-                        lease_seconds=_LEASE_SECONDS,
-                        but_hosts=self._turns.full_hosts(owner),
-                    )
+                while (to := self._turns.next_of(self._due)) is not None:
+                    row = queries.claim_due(connection, to, now=now, lease_seconds=_LEASE_SECONDS)
                     if row is None:
-                        owners.remove(owner)
+                        self._due.remove(to)
                     else:
                         self._turns.take(row.owner, row.host)
                         rows.append(row)
@@ -121,7 +140,7 @@ class Courier:
 
     def _try(self, row: Any, now: float) -> None:
         try:
-            _deliver(self._context, row, now, self._clock)
+            try_message(self._context, row, now, self._clock)
         except Exception:
             # The edge of this thread: the message is due again when its lease is over.
             log.exception("delivery_failed", message_id=row.id)
@@ -130,70 +149,3 @@ class Courier:
             with self._changed:
                 self._turns.give_back(row.owner, row.host)
                 self._look_again()
-
-
-def _deliver(context: Context, row: Any, now: float, clock: Callable[[], float]) -> None:
-    with context.database.read() as connection:
-        off = queries.is_off(connection, row.owner, row.url)
-    secrets = webhook_secrets(context, row.owner)
-    if off:
-        _note(context, row, "switched_off", now, "the address has answered 410 Gone")
-    elif row.n_tries > 1 and now > row.created_at + _TRIED_FOR_SECONDS:
-        # How its tries went was never noted.
-        _note(context, row, "given_up", now, "the time is up")
-    elif not secrets:
-        _retry(context, row, now, Reply(None, "no secret is configured"))
-    else:
-        message = Message(row.id, row.url, row.body, secrets)
-        reply = send(message, now=now, allow_private=context.settings.webhook_allow_private)
-        # A silent receiver takes longer than the first retry waits.
-        _settle(context, row, clock(), reply)
-
-
-def _settle(context: Context, row: Any, now: float, reply: Reply) -> None:
-    if reply.taken:
-        _note(context, row, "delivered", now, None)
-    elif reply.unwanted:
-        with context.database.write() as connection:
-            queries.switch_off(connection, row.owner, row.url, now)
-        log.warning("webhook_switched_off", message_id=row.id, owner=row.owner)
-    else:
-        _retry(context, row, now, reply)
-
-
-def _retry(context: Context, row: Any, now: float, reply: Reply) -> None:
-    seconds = retry_seconds(row.n_tries)
-    next_at = now + seconds
-    error = reply.error or f"answered {reply.status}"
-    if reply.status is None:
-        # Else each of thousands of messages to a dead host would take its owner's places.
-        until = now + min(seconds, _MOST_POSTPONED_SECONDS)
-        with context.database.write() as connection:
-            queries.postpone(connection, row.owner, row.host, until)
-    if next_at > row.created_at + _TRIED_FOR_SECONDS:
-        _note(context, row, "given_up", now, error)
-    else:
-        _note(context, row, "waiting", next_at, error)
-
-
-def retry_seconds(n_tries: int) -> float:
-    """How long after so many tries the next one is made: 5 s after the first, then twice as long.
-
-    n_tries: 1 or more.
-    """
-    return float(_FIRST_RETRY_SECONDS * 2 ** (n_tries - 1))
-
-
-def _note(context: Context, row: Any, state: str, next_at: float, error: str | None) -> None:
-    with context.database.write() as connection:
-        queries.note_try(
-            connection, row.id, row.n_tries, state=state, next_at=next_at, last_error=error
-        )
-    log.info(
-        "message_tried",
-        message_id=row.id,
-        subject=row.subject,
-        n_tries=row.n_tries,
-        state=state,
-        error=error,
-    )

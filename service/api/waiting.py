@@ -2,17 +2,20 @@
 
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from flask import request
+
+from service.api.requests import context
+from service.errors import Unavailable
+from service.places import Places
 
 MOST_SECONDS = 60
 # Each holds a thread: see `service.api.server`.
 MOST_WAITS = 128
 _WAIT = re.compile(r"""(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=[,;]|$)""", re.IGNORECASE)
 _draining = threading.Event()
-_free = threading.BoundedSemaphore(MOST_WAITS)
+_places = Places(MOST_WAITS, "waits", Unavailable)
 
 
 def begin_drain() -> None:
@@ -25,15 +28,12 @@ def draining() -> bool:
     return _draining.is_set()
 
 
-@contextmanager
-def place_to_wait() -> Iterator[bool]:
-    """Whether this process has a place for one more who waits; held until the block's end."""
-    has_place = _free.acquire(blocking=False)
-    try:
-        yield has_place
-    finally:
-        if has_place:
-            _free.release()
+def place_to_wait() -> AbstractContextManager[bool]:
+    """Whether this process has a place for one more who waits; held until the block's end.
+
+    An owner who has enough of them gets none.
+    """
+    return _places.taken_if_free(context().caller.owner)
 
 
 def preferred_wait_seconds() -> int | None:

@@ -212,8 +212,24 @@ deliveries = Table(
     Column("next_at", Double, nullable=False),
     Column("last_error", Text),
     Index("ix_deliveries_state_next_at", "state", "next_at"),
-    # Whose turn it is, and what of theirs is due first, from the index alone.
-    Index("ix_deliveries_state_owner_next_at", "state", "owner", "next_at", "host"),
+    # Who has messages to which hosts, and which of them is due first, from the index alone.
+    Index("ix_deliveries_state_owner_host_next_at", "state", "owner", "host", "next_at"),
+)
+
+# How each host of addresses has answered an owner's messages.
+webhook_hosts = Table(
+    "webhook_hosts",
+    metadata,
+    Column("owner", String(100), primary_key=True),
+    Column("host", Text, primary_key=True),
+    # When it last answered anything at all; 0 where it never has.
+    Column("answered_at", Double, nullable=False),
+    # Since then: how often it was found away, when that was first, and at which address last.
+    Column("failures", Integer, nullable=False),
+    Column("first_failed_at", Double),
+    Column("silent_url", Text),
+    # None of the owner's messages to it is tried before that.
+    Column("away_until", Double, nullable=False),
 )
 
 # Addresses that have answered 410.

@@ -1,5 +1,6 @@
 """The database: migrations and connections."""
 
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
 import service.migrations
+from service.context import Context
 from service.database import Database, migrate
 from service.database.schema import metadata
 from service.errors import Unavailable
 from service.settings import Settings
-from tests.installations import EMBEDDED
+from tests.installations import EMBEDDED, PRODUCTION_ALONE
 from tests.postgresql import EMPTY
 
 
@@ -111,20 +113,46 @@ def test_rows_go_through_every_migration(empty: Settings) -> None:
 def test_messages_that_wait_are_known_by_their_hosts(empty: Settings, url: str, host: str) -> None:
     migrate(empty, "0010")
     database = Database(empty.database_address)
-    with database.write() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO deliveries (id, owner, subject, url, body, created_at, state, n_tries,"
-                " next_at) VALUES ('msg_1', 'o', 'fit_1', :url, '{}', 1, 'waiting', 0, 1)"
-            ),
-            {"url": url},
-        )
+    insert_messages(database, [url])
 
     migrate(empty)
 
     with database.read() as connection:
         assert connection.execute(text("SELECT host FROM deliveries")).scalar() == host
     database.close()
+
+
+def insert_messages(database: Database, urls: list[str]) -> None:
+    """Messages that wait, as the first version that had any would have them."""
+    with database.write() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO deliveries (id, owner, subject, url, body, created_at, state, n_tries,"
+                " next_at) VALUES (:id, 'o', 'fit_1', :url, '{}', 1, 'waiting', 0, 1)"
+            ),
+            [{"id": f"msg_{i}", "url": url} for i, url in enumerate(urls)],
+        )
+
+
+def test_however_many_messages_wait_a_migration_holds_a_few_of_them(empty: Settings) -> None:
+    # given messages whose addresses are 20 MB
+    migrate(empty, "0010")
+    database = Database(empty.database_address)
+    insert_messages(database, [f"https://h{i}.example.org/{'x' * 2000}" for i in range(10_000)])
+
+    tracemalloc.start()
+    try:
+        migrate(empty)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    # then all have their hosts, and at no moment were they all in memory
+    with database.read() as connection:
+        hosts = connection.execute(text("SELECT DISTINCT host FROM deliveries")).scalars().all()
+    database.close()
+    assert {*hosts} == {f"h{i}.example.org:443" for i in range(10_000)}
+    assert most_bytes < 12_000_000
 
 
 def test_a_version_that_knows_fits_alone_finds_nothing_else(empty: Settings) -> None:
@@ -172,3 +200,9 @@ def test_sqlite_is_durable_and_enforces_its_keys(tmp_path: Path) -> None:
     database.close()
 
     assert pragmas == ["wal", 2, 1]
+
+
+@PRODUCTION_ALONE
+def test_postgresql_compiles_no_statement(context: Context) -> None:
+    with context.database.read() as reading, context.database.write() as writing:
+        assert [one.execute(text("SHOW jit")).scalar() for one in (reading, writing)] == ["off"] * 2

@@ -1,5 +1,6 @@
 """What a request waits for: asked of a worker, and told by it."""
 
+import inspect
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,10 +17,9 @@ from service.errands import run_errand, told_of
 from service.errors import (
     Conflict,
     Gone,
-    InvalidInput,
-    InvalidTable,
     NotFound,
     Place,
+    Quota,
     QuotaExceeded,
     ThalwegError,
     Unavailable,
@@ -27,6 +27,8 @@ from service.errors import (
     WorkersBusy,
 )
 from service.places import Places
+from service.reproduction import NotReproducible
+from tests.installations import EMBEDDED_ALONE
 from tests.service.messages import next_errand
 
 
@@ -57,18 +59,69 @@ def test_what_a_worker_tells_is_the_answer(context: Context) -> None:
     assert [*context.events.client.scan_iter(match="*errand_*")] == []
 
 
-@pytest.mark.parametrize("kind", [InvalidInput, InvalidTable, NotFound, Gone, Conflict])
-def test_what_a_worker_refuses_is_raised_as_it_was(
-    context: Context, kind: type[ThalwegError]
-) -> None:
-    places = [Place("wrong", "why", pointer="/a"), Place("wrong", "why", row=1, column="x")]
-    error = kind("why", places=places)
+# What the errors of the tree are made of; one that needs more has it here.
+PARTS: dict[str, Any] = {
+    "detail": "why",
+    "places": [Place("wrong", "why", pointer="/a"), Place("wrong", "why", row=1, column="x")],
+    "retry_after_seconds": 41,
+    "quota": Quota("requests-to-workers", 16, 3, "concurrent-requests"),
+}
 
-    with told(context, "refused", told_of(error)), pytest.raises(ThalwegError) as raised:
+
+def kinds(root: type[ThalwegError]) -> Iterator[type[ThalwegError]]:
+    """It, and all below it in the tree."""
+    yield root
+    for below in root.__subclasses__():
+        yield from kinds(below)
+
+
+KINDS = [*kinds(ThalwegError)]
+
+
+def said(error: ThalwegError) -> dict[str, Any]:
+    """All that a client is told of it."""
+    return vars(error) | {"retry_after_seconds": error.retry_after_seconds}
+
+
+@EMBEDDED_ALONE
+@pytest.mark.parametrize("whole", [True, False])
+def test_whatever_a_worker_refuses_is_raised_as_it_was(context: Context, whole: bool) -> None:
+    for kind in KINDS:
+        # given an error with all that its kind can say, or with what it must
+        asked = inspect.signature(kind).parameters.values()
+        needed = [one.name for one in asked if whole or one.default is inspect.Parameter.empty]
+        error = kind(**{name: PARTS[name] for name in needed})
+
+        with told(context, "refused", told_of(error)), pytest.raises(ThalwegError) as raised:
+            run_errand(context, "predict", {})
+
+        assert type(raised.value) is kind
+        assert said(raised.value) == said(error)
+
+
+def test_every_error_has_a_code_of_its_own() -> None:
+    """By it alone a worker says which one it met."""
+    codes = [kind.code for kind in KINDS]
+
+    # Those too that one module alone raises.
+    assert NotReproducible.code in codes
+    assert len(codes) == len(set(codes))
+
+
+@EMBEDDED_ALONE
+def test_a_refusal_of_a_newer_worker_is_told_in_its_words(context: Context) -> None:
+    newer = told_of(Conflict("why")) | {"code": "not_known_here"}
+
+    with told(context, "refused", newer), pytest.raises(ThalwegError, match="why"):
         run_errand(context, "predict", {})
 
-    assert type(raised.value) is kind
-    assert (raised.value.detail, [*raised.value.places]) == ("why", places)
+
+@EMBEDDED_ALONE
+def test_a_refusal_of_an_older_worker_is_raised_as_it_was(context: Context) -> None:
+    older = {"code": "gone", "detail": "why", "places": []}
+
+    with told(context, "refused", older), pytest.raises(Gone, match="why"):
+        run_errand(context, "predict", {})
 
 
 def test_a_worker_that_crashed_is_told_without_its_insides(context: Context) -> None:

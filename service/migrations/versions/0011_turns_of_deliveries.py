@@ -1,5 +1,7 @@
 """deliveries.host: owners take turns at what is due, and a host that is away is left alone."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -11,25 +13,22 @@ branch_labels = None
 depends_on = None
 
 _INDEX = "ix_deliveries_state_owner_next_at"
+_DELIVERIES = sa.table(
+    "deliveries", sa.column("id"), sa.column("url"), sa.column("state"), sa.column("host")
+)
+_AT_ONCE = 1000
 
 
 def upgrade() -> None:
     """Forward."""
     op.add_column("deliveries", sa.Column("host", sa.Text, nullable=False, server_default=""))
-    deliveries = sa.table(
-        "deliveries", sa.column("id"), sa.column("url"), sa.column("state"), sa.column("host")
-    )
     connection = op.get_bind()
-    # What waits no more is not looked for by its host.
-    waiting = connection.execute(
-        sa.select(deliveries.c.id, deliveries.c.url).where(deliveries.c.state == "waiting")
-    ).fetchall()
-    if waiting:
+    for rows in _waiting(connection):
         connection.execute(
-            sa.update(deliveries)
-            .where(deliveries.c.id == sa.bindparam("delivery_id"))
+            sa.update(_DELIVERIES)
+            .where(_DELIVERIES.c.id == sa.bindparam("delivery_id"))
             .values(host=sa.bindparam("its_host")),
-            [{"delivery_id": row.id, "its_host": _host(row.url)} for row in waiting],
+            [{"delivery_id": row.id, "its_host": _host(row.url)} for row in rows],
         )
     op.create_index(_INDEX, "deliveries", ["state", "owner", "next_at", "host"])
 
@@ -38,6 +37,25 @@ def downgrade() -> None:
     """Back."""
     op.drop_index(_INDEX, "deliveries")
     op.drop_column("deliveries", "host")
+
+
+def _waiting(connection: sa.Connection) -> Iterator[Sequence[Any]]:
+    """Messages by their ids, a part of them at a time: there can be more than memory holds.
+
+    What waits no more is not looked for by its host.
+    """
+    after = ""
+    while True:
+        rows = connection.execute(
+            sa.select(_DELIVERIES.c.id, _DELIVERIES.c.url)
+            .where(_DELIVERIES.c.state == "waiting", _DELIVERIES.c.id > after)
+            .order_by(_DELIVERIES.c.id)
+            .limit(_AT_ONCE)
+        ).fetchall()
+        if not rows:
+            return
+        yield rows
+        after = rows[-1].id
 
 
 def _host(url: str) -> str:

@@ -4,9 +4,14 @@ import threading
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from service.api import waiting
 from service.context import Context
+from service.errors import Unavailable
+from service.keys import create_key
+from service.limits import Limits
+from service.places import Places
 from tests.service.api.resources import COLUMNS, create_fit, end
 from tests.service.later import later
 
@@ -24,11 +29,11 @@ def test_a_wait_that_is_too_short_answers_202(http: FlaskClient, prefer: str) ->
 def test_who_finds_no_place_to_wait_is_answered_at_once(
     http: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "_free", threading.BoundedSemaphore(1))
+    places = Places(1, "waits", Unavailable)
+    monkeypatch.setattr(waiting, "_places", places)
     wait = {"Prefer": "wait=1"}
 
-    with waiting.place_to_wait() as has_place:
-        assert has_place
+    with places.taken(None):
         body = {"dataset": {"columns": COLUMNS}, "target": "y", "steps": 3}
         at_once = http.post("/v1/fits", json=body, headers=wait)
         shown = http.get(f"/v1/fits/{at_once.get_json()['id']}", headers=wait)
@@ -38,6 +43,33 @@ def test_who_finds_no_place_to_wait_is_answered_at_once(
     for answer in (at_once, shown):
         assert "Preference-Applied" not in answer.headers
     assert waited.headers["Preference-Applied"] == "wait=1"
+
+
+def test_an_owner_has_a_quarter_of_the_places_to_wait(
+    http: FlaskClient, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given an owner who waits as often as they may
+    places = Places(8, "waits", Unavailable)
+    monkeypatch.setattr(waiting, "_places", places)
+    ada, bob = (
+        create_key(context.database, owner, ["read", "write"], Limits())["key"]
+        for owner in ("ada", "bob")
+    )
+    body = {"dataset": {"columns": COLUMNS}, "target": "y", "steps": 3}
+
+    def post(key: str) -> TestResponse:
+        headers = {"Authorization": f"Bearer {key}", "Prefer": "wait=1"}
+        return http.post("/v1/fits", json=body, headers=headers)
+
+    with places.taken("ada"), places.taken("ada"):
+        # then their next wait is answered at once, and no error; another owner still waits
+        at_once, waited = post(ada), post(bob)
+    afterwards = post(ada)
+
+    assert [answer.status_code for answer in (at_once, waited, afterwards)] == [202] * 3
+    assert "Preference-Applied" not in at_once.headers
+    for answer in (waited, afterwards):
+        assert answer.headers["Preference-Applied"] == "wait=1"
 
 
 @pytest.mark.parametrize("prefer", ["wait", "wait=soon", "wait=-1", "wait=1.5", "await=9", "", ";"])

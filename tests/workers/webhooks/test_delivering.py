@@ -3,22 +3,28 @@
 import socket
 import threading
 import time
+from collections import Counter
+from contextlib import suppress
 
 import pytest
+from sqlalchemy import select
 from standardwebhooks import Webhook
 
-from service.context import Context
+from service.context import Context, open_context
+from service.database.schema import webhook_hosts
 from service.errors import InvalidInput
 from service.queue import WEBHOOKS
 from service.schemas.datasets import DatasetRequest
 from service.webhooks import send_due
 from tests.eventually import eventually
+from tests.installations import ON_EACH
 from tests.receiver import SECRET, Receiver
 from tests.service.claiming import claim_one
 from tests.service.test_lifecycle import finish, submit
-from tests.workers.webhooks.owed import deliver_due, ended, states
-from workers import delivering
-from workers.delivering import Courier, retry_seconds
+from tests.workers.webhooks.owed import deliver_due, ended, owe_to, states
+from workers import tries
+from workers.delivering import Courier
+from workers.tries import retry_seconds
 
 
 def test_what_is_not_taken_is_sent_again_under_the_same_id(
@@ -86,6 +92,27 @@ def test_gone_switches_the_address_off_for_its_owner(
     assert len(receiver.got) == 2
 
 
+@ON_EACH
+def test_what_is_switched_off_or_old_is_dropped_to_the_last_message(
+    context: Context, receiver: Receiver
+) -> None:
+    # given an address with more messages than are written at once
+    now = time.time()
+    receiver.answers = [410] * 3
+    owe_to(context, "ada", [receiver.url] * 2500, now)
+
+    # when it answers 410, and when all that is long ago
+    deliver_due(context, now)
+    off = Counter(state for state, _ in states(context))
+    send_due(context, now + 8 * 86_400)
+
+    assert off == {"switched_off": 2500}
+    assert len(receiver.got) <= 3
+    assert states(context) == []
+    with context.database.read() as connection:
+        assert connection.execute(select(webhook_hosts)).fetchall() == []
+
+
 def test_a_worker_that_dies_between_sending_and_noting_sends_again(
     context: Context, table: DatasetRequest, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,7 +120,7 @@ def test_a_worker_that_dies_between_sending_and_noting_sends_again(
     ended(context, table, receiver.url)
     now = time.time()
     with monkeypatch.context() as dying:
-        dying.setattr(delivering, "_settle", lambda *_: None)
+        dying.setattr(tries, "_settle", lambda *_: None)
         assert deliver_due(context, now) == 1
 
     # when its lease is over
@@ -200,3 +227,50 @@ def test_an_address_that_is_not_there_is_tried_again(
     assert deliver_due(context) == 1
 
     assert states(context) == [("waiting", 1)]
+
+
+def test_without_a_secret_each_message_waits_for_itself_alone(
+    context: Context, receiver: Receiver
+) -> None:
+    # given messages to one host that can no longer be signed
+    now = time.time()
+    owe_to(context, "ada", [receiver.url] * 20, now)
+    bare = open_context(context.settings.model_copy(update={"webhook_secret": None}))
+
+    # then nothing is said of the host: each has its own try, and is sent once there is a secret
+    assert deliver_due(bare, now) == 20
+    bare.close()
+    owe_to(context, "ada", [receiver.url], now)
+    assert deliver_due(context, now + 1) == 1
+    assert deliver_due(context, now + 6) == 20
+    assert Counter(states(context)) == {("delivered", 1): 1, ("delivered", 2): 20}
+
+
+@pytest.mark.parametrize("name", ["courier", "delivery"])
+def test_where_no_thread_can_be_made_messages_come_later(
+    context: Context, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    # given a machine without a thread to spare
+    owe_to(context, "ada", [receiver.url] * 20)
+    moment = time.time()
+    courier = Courier(context, clock=lambda: moment)
+    start = threading.Thread.start
+
+    def fail(thread: threading.Thread) -> None:
+        if thread.name.startswith(name):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as crowded:
+        crowded.setattr(threading.Thread, "start", fail)
+        with suppress(RuntimeError):
+            courier.wake()
+        eventually(lambda: not courier.busy, 10)
+    assert receiver.got == []
+
+    # when there is one again, then every place is free again, and all is sent
+    moment += 121
+    courier.wake()
+    eventually(lambda: not courier.busy, 30)
+    assert {state for state, _ in states(context)} == {"delivered"}
+    assert len(receiver.got) == 20
