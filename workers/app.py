@@ -23,6 +23,7 @@ from service.settings import Settings
 from service.telemetry import configure_logging
 from workers import draining
 from workers.keeper import Keeper
+from workers.memory_kills import RecentKills
 from workers.stalls import Stalls
 
 settings = Settings()
@@ -52,6 +53,7 @@ def _serve(sender: Any, **_: Any) -> None:
         children=lambda: _names(_pids(sender)),
         ready=lambda: _names(_ready_pids(sender)),
         stalls=stalls,
+        memory_kills=RecentKills(),
     )
     keeper.start()
     stop_metrics = serve_metrics(settings.worker_metrics_port)
