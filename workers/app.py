@@ -22,7 +22,9 @@ from service.queue import make_celery
 from service.settings import Settings
 from service.telemetry import configure_logging
 from workers import draining
+from workers.allocation import ONE_HEAP
 from workers.keeper import Keeper
+from workers.memory_kills import RecentKills
 from workers.stalls import Stalls
 
 settings = Settings()
@@ -33,6 +35,12 @@ app.conf.imports = ("workers.tasks",)
 @signals.setup_logging.connect
 def _set_up_logging(**_: Any) -> None:
     configure_logging(settings)
+
+
+@signals.worker_init.connect
+def _prepare_environment(**_: Any) -> None:
+    """In the main process: say what its children are to be started with."""
+    os.environ.update(ONE_HEAP)
 
 
 @signals.worker_ready.connect
@@ -52,6 +60,7 @@ def _serve(sender: Any, **_: Any) -> None:
         children=lambda: _names(_pids(sender)),
         ready=lambda: _names(_ready_pids(sender)),
         stalls=stalls,
+        memory_kills=RecentKills(),
     )
     keeper.start()
     stop_metrics = serve_metrics(settings.worker_metrics_port)

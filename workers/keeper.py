@@ -15,7 +15,7 @@ from service.orphans import forget_orphans
 from service.queue import BROKER_ERRORS, announce_worker, retire_worker
 from service.retention import forget_expired
 from service.webhooks import send_due
-from workers.memory_kills import count_memory_kills
+from workers.memory_kills import RecentKills
 from workers.stalls import Stalls
 
 log = structlog.get_logger(__name__)
@@ -29,7 +29,7 @@ class Keeper:
 
     `children` gives the names under which this worker's children hold leases: what one held that is
     gone need not wait until its lease is over. `ready` gives those of them that can compute: the
-    worker is announced while there are any.
+    worker is announced while there are any. `memory_kills` tells apart what the kernel has killed.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Keeper:
         children: Callable[[], Iterable[str]],
         ready: Callable[[], Iterable[str]],
         stalls: Stalls,
+        memory_kills: RecentKills,
     ) -> None:
         self._context = context
         self._worker = worker
@@ -47,9 +48,7 @@ class Keeper:
         self._ready = ready
         self._stalls = stalls
         self._known: set[str] = set()
-        # As counted in the round before the last one, and in the last one: the kernel counts a kill
-        # a little before the child is found to be gone.
-        self._memory_kills = (count_memory_kills(),) * 2
+        self._memory_kills = memory_kills
         self._orphans_at = 0.0
         self._computes = False
         self._stopped = threading.Event()
@@ -135,13 +134,12 @@ class Keeper:
 
     def _bury_children(self) -> None:
         there = set(self._children())
-        earlier, last = self._memory_kills
-        kills = count_memory_kills()
         gone = self._known - there
         if gone:
-            note_lost(self._context, sorted(gone), out_of_memory=kills > earlier)
+            note_lost(self._context, sorted(gone), out_of_memory=self._memory_kills.any())
         # Only now: where that failed it is tried again.
-        self._known, self._memory_kills = there, (last, kills)
+        self._known = there
+        self._memory_kills.note()
 
     def _sweep_rows(self) -> None:
         now = time.time()

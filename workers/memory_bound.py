@@ -1,10 +1,10 @@
 """The memory that one fit may take of this process."""
 
-import ctypes
 import errno
 import time
 from typing import Any
 
+from workers.allocation import give_back
 from workers.peak_memory import forget_peak, peak_bytes
 
 # Often enough: what a fit keeps grows by steps, and what a step takes shows in the peak.
@@ -23,13 +23,6 @@ class TooMuchMemory(MemoryError):
     """The fit has taken more than it may."""
 
 
-def _give_back() -> None:
-    """Return to the system what an earlier fit has freed, where the C library can."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
 class MemoryBound:
     """Looks now and then at how far the process's peak has grown since a fit began.
 
@@ -42,7 +35,7 @@ class MemoryBound:
         self._bound = 0
         self._next = 0.0
         if most_bytes is not None:
-            _give_back()
+            give_back()
             forget_peak()
             self._bound = peak_bytes() + most_bytes
 

@@ -16,6 +16,7 @@ from service.database import DatabaseError
 from service.errors import Unavailable
 from service.lifecycle import Claim, End
 from workers import engine
+from workers.allocation import give_back
 from workers.draining import draining
 from workers.engine import Interrupted, SpecificationError, aside_if, looking
 from workers.fit_run import FitRun
@@ -216,6 +217,9 @@ def _is_much(claim: Claim) -> bool:
 def _end(context: Context, run: Run, watch: Watch, data_seconds: float) -> End | None:
     """What is measured of a large table takes a while too; None where the claim is lost then."""
     record = partial(_record, context, run, watch, data_seconds)
+    if run.takes_long:
+        # What its steps took is free, and what follows takes memory of its own.
+        give_back()
     if not run.interrupted:
         try:
             with looking(watch.look_at_the_end):

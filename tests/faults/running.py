@@ -5,7 +5,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,9 +28,18 @@ SHORT_LEASES = {"THALWEG_LEASE_SECONDS": str(LEASE_SECONDS), "THALWEG_SWEEP_SECO
 
 
 class Running:
-    """The launcher and all below it; `url` stays over every start."""
+    """The launcher and all below it; `url` stays over every start.
 
-    def __init__(self, data_dir: Path, environment: Mapping[str, str], n_workers: int = 2) -> None:
+    `prefix` is a command that ends in becoming the one behind it.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        environment: Mapping[str, str],
+        n_workers: int = 2,
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.data_dir = data_dir
         self.n_serving = 0
         self.log = data_dir.parent / f"{data_dir.name}.log"
@@ -49,6 +58,7 @@ class Running:
         )
         (self._port,) = free_ports(1)
         self._n_workers = n_workers
+        self._prefix = prefix
         self.url = f"http://127.0.0.1:{self._port}"
         self.launcher: subprocess.Popen[bytes] | None = None
 
@@ -100,7 +110,7 @@ class Running:
         options = ("--port", str(self._port), "--workers", str(self._n_workers))
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "service.cli", "serve", *options],
+                [*self._prefix, sys.executable, "-m", "service.cli", "serve", *options],
                 stdout=log,
                 stderr=log,
                 env=self.environment,
@@ -126,10 +136,13 @@ class Running:
 
 @contextmanager
 def running(
-    data_dir: Path, environment: Mapping[str, str] | None = None, n_workers: int = 2
+    data_dir: Path,
+    environment: Mapping[str, str] | None = None,
+    n_workers: int = 2,
+    prefix: Sequence[str] = (),
 ) -> Iterator[Running]:
     """A service with short leases that serves; whatever is left of it is killed at the end."""
-    service = Running(data_dir, SHORT_LEASES | dict(environment or {}), n_workers)
+    service = Running(data_dir, SHORT_LEASES | dict(environment or {}), n_workers, prefix)
     service.start()
     try:
         yield service

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from service.errors import InvalidInput
-from service.estimates import STATE_NUMBERS, estimate, is_compiled
+from service.estimates import estimate
+from service.fit_sizes import is_compiled, sizes_of
+from service.memory_estimates import STATE_NUMBERS
 from service.resolution import resolve
 from service.schemas.fits import FitRequest
 from service.schemas.optimizers import Optimizer
@@ -92,15 +94,20 @@ def test_parameters_are_counted() -> None:
 
 
 def test_memory_is_added_up() -> None:
-    # 1,000 rows of 4 numbers as float64, twice; 4 parameters, their gradients, two moments; a
-    # history of 100 steps in 5 columns and of 100 epochs in 3.
-    expected = 8 * (2 * 1000 * 4 + 4 * 4 + 100 * 5 + 100 * 3)
-    assert estimated(optimizer={"kind": "adam"})["memory_bytes"] == expected
+    adam: dict[str, Any] = {"optimizer": {"kind": "adam"}, "strategy": "reference"}
+    # Of a step: 13 numbers where it is recorded, 3 anyway, and 10 of its epoch.
+    numbers = 100 * (13 + 3 + 10)
+    # Rows of 4 numbers: a table twice, a matrix, and what the steps take; then of an output 5, and
+    # the heap as much again.
+    numbers += 1000 * (4 * (2 + 1 + 1) + 2 * 5)
+    # Of 4 parameters 14 copies, and 3 of either moment.
+    numbers += 4 * (14 + 3 * 2)
+    assert estimated(**adam)["memory_bytes"] == 8 * numbers
 
-    more = estimated(optimizer={"kind": "adam"}, record={"every": 10, "weights": True})
-    assert more["memory_bytes"] == expected + 8 * (10 * 4 - 90 * 5)
-    half = estimated(optimizer={"kind": "adam"}, dtype="float32")
-    assert half["memory_bytes"] == expected - 4 * (1000 * 4 + 4 * 4)
+    kept = estimated(record={"every": 10, "weights": True}, **adam)
+    assert kept["memory_bytes"] == 8 * (numbers + 3 * 10 * 4 - 90 * 13)
+    half = estimated(dtype="float32", **adam)
+    assert half["memory_bytes"] == 8 * numbers - 4 * (1000 * (4 + 2 * 5) + 4 * (14 + 3 * 2))
 
 
 def test_a_table_larger_than_memory_is_read_in_windows() -> None:
@@ -195,4 +202,5 @@ def test_what_is_compiled_is_the_planners_choice(
     except SpecificationError:
         chosen = "none"
 
-    assert is_compiled(request, spec, facts) == (chosen == "kernels")
+    sizes = sizes_of(request, spec, facts, None)
+    assert is_compiled(request, sizes) == (chosen == "kernels")

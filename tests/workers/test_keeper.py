@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import update
 
 from service import fits, lifecycle
 from service.context import Context
+from service.database import schema
 from service.queue import ready_workers
 from service.schemas.datasets import DatasetRequest
 from tests.eventually import eventually
@@ -15,6 +17,7 @@ from tests.service.conftest import OWNER
 from tests.service.test_lifecycle import ALONE, submit
 from workers import stalls
 from workers.keeper import Keeper
+from workers.memory_kills import RecentKills
 from workers.stalls import Stalls
 
 pytestmark = ON_EACH
@@ -31,6 +34,7 @@ class Pool:
         self.able: list[str] = []
         self.n_asked_alive = 0
         self.n_asked_able = 0
+        self.n_memory_kills = 0
 
     def children(self) -> list[str]:
         self.n_asked_alive += 1
@@ -77,6 +81,7 @@ def pool(quick: Context) -> Iterator[Pool]:
         children=children.children,
         ready=children.ready,
         stalls=Consumer().stalls(quick),
+        memory_kills=RecentKills(lambda: children.n_memory_kills),
     )
     keeper.start()
     yield children
@@ -103,6 +108,27 @@ def test_what_a_child_held_that_is_gone_is_taken_back_at_once(
     )
     assert fits.get_fit(quick, held, OWNER)["attempt"] == 2
     assert fits.get_fit(quick, others, OWNER)["status"] == "running"
+
+
+@pytest.mark.parametrize(("n_kills", "code"), [(0, "worker_lost"), (1, "out_of_memory")])
+def test_what_the_kernel_killed_for_want_of_memory_is_told_apart(
+    quick: Context, pool: Pool, table: DatasetRequest, n_kills: int, code: str
+) -> None:
+    # given a fit on its last attempt
+    held = submit(quick, table, **ALONE)["id"]
+    with quick.database.write() as connection:
+        connection.execute(update(schema.fits).values(attempt=quick.settings.max_attempts))
+    assert any(lifecycle.claim_waiting(quick, queue, "host-1") for queue in FIT_QUEUES)
+    # The second time that a round asks for them, they are known.
+    eventually(lambda: pool.n_asked_alive > 1, 10)
+
+    # when its child dies
+    pool.n_memory_kills += n_kills
+    pool.alive = ["host-2"]
+
+    # then its error is the kernel's reason, where there was one
+    eventually(lambda: fits.get_fit(quick, held, OWNER)["status"] == "failed", 10)
+    assert fits.get_fit(quick, held, OWNER)["error"]["code"] == code
 
 
 def test_a_worker_is_announced_while_a_child_can_compute(quick: Context, pool: Pool) -> None:

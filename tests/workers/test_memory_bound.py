@@ -18,6 +18,7 @@ from service.kinds import LR_RANGE_TEST
 from service.schemas.datasets import DatasetRequest
 from service.schemas.lr_range import LrRangeRequest
 from tests.service.conftest import OWNER
+from tests.service.stored import stored
 from tests.service.test_lifecycle import submit
 from tests.workers.running import run_all
 from workers.memory_bound import MemoryBound, TooMuchMemory, lacks_memory
@@ -30,13 +31,21 @@ MOST_BYTES = 64 * MIB
 WIDE = {"kind": "mlp", "hidden": [300, 300]}
 ROWS = {"kind": "linear", "seed": 0}
 MANY_ROWS = {"generator": ROWS | {"n": 60_000, "coef": [1.0] * 10}}
+CLOUDS = {"kind": "blobs", "centers": 300, "dimensions": 2, "n": 30_000, "seed": 0}
 MUCH_DATA = {"generator": ROWS | {"n": 100_000, "coef": [1.0] * 100}}
-# By the compiled loops, by torch, and before there are any steps.
+# By the compiled loops, by torch, before there are any steps, and after the last one.
 TOO_LARGE: dict[str, dict[str, Any]] = {
     "trajectory": {"model": WIDE, "record": {"weights": True}, "steps": 300, "dtype": "float64"},
     "batch": {"dataset": MANY_ROWS, "model": WIDE, "strategy": "reference"},
     "design": {"dataset": MUCH_DATA},
-}
+    # Its steps take a few rows at a time, and its metrics all rows' scores of all classes.
+    "metrics": {
+        "dataset": {"generator": CLOUDS}, "loss": {"kind": "cross_entropy"}, "batch_size": 64,
+        "model": {"kind": "mlp", "hidden": [5]},
+    },
+    # All steps fit in, but not their weights as one array, and as a file.
+    "artifacts": {"model": WIDE, "record": {"weights": True}, "steps": 50, "dtype": "float64"},
+}  # fmt: skip
 KINDS: list[dict[str, Any]] = [
     {},
     {"optimizer": {"kind": "adam"}},
@@ -88,6 +97,35 @@ def test_a_fit_past_the_bound_fails_and_its_process_computes_the_next_one(
     assert f"{MOST_BYTES} bytes (THALWEG_MAX_FIT_BYTES)" in failed["error"]["message"]
     assert "batch_size" in failed["error"]["hint"]
     assert numbers(after) == numbers(undisturbed)
+
+
+def test_a_fit_past_the_bound_keeps_nothing(
+    context: Context, bounded: Context, table: DatasetRequest
+) -> None:
+    before = [*stored(context)]
+
+    failed = run(bounded, submit(context, table, **TOO_LARGE["artifacts"]))
+
+    assert failed["error"]["code"] == "out_of_memory"
+    tables = [key for key in stored(context) if key.startswith("datasets/")]
+    assert sorted(stored(context)) == sorted([*before, *tables])
+
+
+def test_a_fit_past_the_bound_harms_none_that_is_claimed_with_it(
+    context: Context, bounded: Context, table: DatasetRequest
+) -> None:
+    # given short fits that are one call of the engine, and one that takes too much among them
+    undisturbed = run(context, submit(context, table))
+    changes: list[dict[str, Any]] = [{}, {}, TOO_LARGE["trajectory"], {}]
+    waiting = [submit(context, table, **change)["id"] for change in changes]
+
+    # when all of them are computed
+    run_all(bounded)
+
+    # then it alone fails
+    ended = [fits.get_fit(context, fit_id, OWNER) for fit_id in waiting]
+    assert ended.pop(2)["error"]["code"] == "out_of_memory"
+    assert [numbers(fit) for fit in ended] == [numbers(undisturbed)] * 3
 
 
 def test_a_range_test_past_the_bound_fails(context: Context, bounded: Context) -> None:

@@ -9,8 +9,12 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from workers.engine.data import Shape
+from workers.engine.interrupting import look
 from workers.engine.losses import Bce, CrossEntropy, Hinge, Loss, Poisson
-from workers.engine.models import Model
+from workers.engine.models import Model, layer_widths
+
+# Of a layer, for the rows that pass through it at once.
+_MOST_NUMBERS = 2**20
 
 
 @torch.no_grad()
@@ -28,8 +32,14 @@ def predict(
     module = model.module(shape, torch.float64)
     state = {name: torch.tensor(array, dtype=torch.float64) for name, array in weights.items()}
     module.load_state_dict(state, strict="norms.0.bias" not in state)
-    outputs: NDArray[np.float64] = module.eval()(torch.tensor(x)).numpy()
-    return outputs
+    module.eval()
+    most_rows = max(1, _MOST_NUMBERS // max(layer_widths(model, shape)))
+    parts = []
+    for first in range(0, len(x), most_rows):
+        if first:
+            look()
+        parts.append(module(torch.tensor(x[first : first + most_rows])).numpy())
+    return np.concatenate(parts)
 
 
 def answers(loss: Loss, outputs: NDArray[np.float64]) -> NDArray[np.float64]:

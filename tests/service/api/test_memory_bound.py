@@ -7,9 +7,9 @@ from flask.testing import FlaskClient
 
 from service.settings import Settings
 
-MOST_BYTES = 10_000
+MOST_BYTES = 50_000
 COLUMNS = {"x": [1.0, 2.0], "y": [1.0, 2.5]}
-ROWS = [float(i) for i in range(500)]
+ROWS = [float(i) for i in range(2_000)]
 MANY = {"columns": {"x": ROWS, "y": ROWS}}
 BASE: dict[str, Any] = {"dataset": {"columns": COLUMNS}, "target": "y", "steps": 3}
 RANGE_TEST = {name: BASE[name] for name in ("dataset", "target")}

@@ -108,7 +108,7 @@ def test_a_step_that_is_interrupted_has_not_been_made(name: str) -> None:
     assert set(met) == {0, 1, 2, 3, 4}
 
 
-@pytest.mark.parametrize("name", ["search", "tiles", "windows"])
+@pytest.mark.parametrize("name", WITHIN_STEPS)
 def test_the_time_limit_holds_within_a_step(name: str) -> None:
     # given a clock that goes on by a second whenever it is looked at
     rows, changes = rows_of(name), WITHIN_STEPS[name]
@@ -246,6 +246,26 @@ def test_a_long_pass_over_the_rows_is_interrupted(
     np.testing.assert_array_equal(cut.weights["weight"], cut.initial_weights["weight"])
     wait_for_others()
     assert numbers(fit(spec, data)) == numbers(_unwatched(spec, data, monkeypatch))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("strategy", ["spectral", "normal"])
+def test_the_time_limit_holds_within_a_pass_over_the_rows(strategy: str, streamed: bool) -> None:
+    # given rows of which a pass takes long, and a clock that goes on whenever it is looked at
+    data = noisy_plane(20_000, 30)
+    ticks = count()
+    spec = specification(strategy=strategy, limits={"max_seconds": 2})
+
+    # when the time is over within the first pass
+    rows = Streamed(data) if streamed else data
+    cut = fit(spec, rows, clock=lambda: float(next(ticks)))
+
+    # then it was not gone through, and it has the loss of the weights that it began with
+    assert (cut.status, cut.n_steps) == ("time_limit", 0)
+    assert cut.squares is None
+    np.testing.assert_array_equal(cut.weights["weight"], cut.initial_weights["weight"])
+    residuals = data.y - data.x @ cut.weights["weight"].T - cut.weights["bias"]
+    assert cut.final_loss == pytest.approx(np.mean(residuals**2))
 
 
 def _unwatched(spec: Any, data: Data, monkeypatch: pytest.MonkeyPatch) -> Result:
