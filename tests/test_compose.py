@@ -39,6 +39,10 @@ BUCKET_VARIABLES = {
 OTHER_PROGRAMS_VARIABLES = {"NUMBA_CACHE_DIR", "PIP_NO_CACHE_DIR", "PYTHONUNBUFFERED"}
 
 
+# Whatever reads or writes objects.
+WITH_STORE = ["api", "gpu-worker", "quick-worker", "worker"]
+
+
 def dockerfile(package: str) -> str:
     """The text with its continued lines joined."""
     return (ROOT / package / "Dockerfile").read_text().replace("\\\n", " ")
@@ -67,6 +71,7 @@ def check_gunicorn(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_parts_are_these() -> None:
     assert SERVICES.keys() == {
         "api", "worker", "quick-worker", "gpu-worker", "migrate", "postgres", "redis", "objects",
+        "bucket",
     }  # fmt: skip
     assert {"api", "worker", "quick-worker", "gpu-worker", "migrate"} == OURS
     assert [name for name, service in SERVICES.items() if "profiles" in service] == ["gpu-worker"]
@@ -140,6 +145,53 @@ def test_parts_wait_for_parts_that_can_be_waited_for(name: str) -> None:
             assert SERVICES[other]["restart"] == "on-failure"
 
 
+def test_the_database_is_there_once_it_answers_other_containers() -> None:
+    # On its socket the image's server for the setup answers too, which ends again.
+    assert "--host=127.0.0.1" in SERVICES["postgres"]["healthcheck"]["test"]
+
+
+def test_the_bucket_has_the_time_to_end() -> None:
+    weed = Path(sys.executable).with_name("weed")
+    usage = subprocess.run([weed, "help", "server"], capture_output=True, text=True, check=False)
+    stays = re.search(r"-volume.preStopSeconds int\n.*default (\d+)", usage.stdout + usage.stderr)
+    assert stays is not None
+    grace = SERVICES["objects"]["stop_grace_period"]
+    assert int(grace.removesuffix("s")) >= 2 * int(stays[1])
+
+
+@pytest.mark.parametrize("name", WITH_STORE)
+def test_nothing_asks_for_the_bucket_before_it_is_made(name: str) -> None:
+    assert SERVICES[name]["depends_on"]["bucket"]["condition"] == "service_completed_successfully"
+    bucket = httpx.URL(SERVICES[name]["environment"]["THALWEG_STORAGE_URL"]).host
+    (script,) = SERVICES["bucket"]["command"]
+    assert f"s3.bucket.create -name {bucket} |" in script
+    assert f"grep -qw {bucket};" in script
+
+
+def test_the_bucket_is_made_by_the_program_that_serves_it() -> None:
+    assert SERVICES["bucket"]["image"] == SERVICES["objects"]["image"]
+    assert set(SERVICES["bucket"]["depends_on"]) == {"objects"}
+
+
+@pytest.mark.parametrize("name", ["worker", "quick-worker", "gpu-worker"])
+def test_a_worker_is_healthy_by_what_it_does_itself(name: str) -> None:
+    program = SERVICES[name]["healthcheck"]["test"][-1]
+    assert "ready_workers(Settings(), gethostname())" in program
+
+
+@pytest.mark.parametrize("package", ["service", "workers"])
+def test_what_is_installed_is_what_was_tested(package: str) -> None:
+    installs = re.findall(r"pip install (.*)$", dockerfile(package), re.M)
+    assert installs
+    for options in installs:
+        assert re.match(r"--constraint constraints.txt |--no-deps ", options)
+
+
+@pytest.mark.parametrize("package", ["service", "workers"])
+def test_a_container_that_is_removed_leaves_no_nameless_volume(package: str) -> None:
+    assert "VOLUME" not in dockerfile(package)
+
+
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_volumes_are_declared(name: str) -> None:
     for mount in SERVICES[name].get("volumes", []):
@@ -192,7 +244,7 @@ def test_torch_is_one_exact_version_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (pin,) = [line for line in project["dependencies"] if line.startswith("torch")]
     assert pin in (ROOT / "constraints.txt").read_text().splitlines()
-    assert f"pip install {pin}\n" in dockerfile("workers")
+    assert f"pip install --constraint constraints.txt {pin}\n" in dockerfile("workers")
 
 
 def test_the_workers_image_compiles_by_a_name_that_is_there() -> None:
