@@ -153,7 +153,7 @@ def test_a_worker_is_announced_while_a_child_can_compute(quick: Context, pool: P
 
 def test_a_host_is_asked_for_its_own_workers_alone(quick: Context, pool: Pool) -> None:
     # given a worker on the host of this name
-    pool.ready = ["host-2"]
+    pool.able = ["host-2"]
     eventually(lambda: ready_workers(quick.settings, "host") == 1, 10)
 
     # then no other host has it, not one whose name it begins with
