@@ -91,6 +91,7 @@ class SpectralGroup:
             rule=rule_of(spec, self._layer.coefficients().size),
             every=spec.record.every,
             single=spec.dtype == "float32",
+            alike=self._are_alike(),
         )
         self._out = group_loops.room(self._group, spec.record.every)
         self.compute_seconds = math.nan
@@ -156,6 +157,11 @@ class SpectralGroup:
             momentum=np.array([rates.momentum for rates in self._rates.values()]),
             path=np.array([paths[lr] for lr in self._lrs]),
         )
+
+    def _are_alike(self) -> bool:
+        """Whether only the rates tell one fit's steps from another's, and where they end."""
+        momentum = self._group.momentum
+        return self._specs[0].early_stopping is None and bool((momentum == momentum[0]).all())
 
     def _trace(self, i: int) -> Trace:
         """The fit's history, as far as it came."""
