@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.engine import spectral_loops, table_loops
-from workers.engine.compiled import (
-    compiled_to_the_letter,
-)
+from workers.engine import lane_loops, spectral_loops, spectrum_loops, table_loops
+from workers.engine.compiled import borrowed, compiled_to_the_letter, internal_to_the_letter
+from workers.engine.compiled_lanes import N_LANES
+from workers.engine.lane_loops import Bench, Kept, Way
 from workers.engine.spectral_loops import HeldOut, Record, Rule, Span, State
 from workers.engine.spectrum_loops import Factor, Spectrum
 from workers.engine.table_loops import Line, Table
@@ -37,6 +37,7 @@ class Group(NamedTuple):
 class Form(NamedTuple):
     """What the group's fits have in common: a history keeps every so many steps.
 
+    They are `alike` where their steps are, but for the rates: then a line of lanes may make them.
     Nothing moves before the first of them. numba would take a constant for a type of its own, and
     compile the descent once more.
     """
@@ -45,6 +46,7 @@ class Form(NamedTuple):
     rule: Rule
     every: int
     single: bool
+    alike: bool
     moving: bool = False
 
 
@@ -126,34 +128,144 @@ def room(group: Group, every: int) -> Descended:
 
 @compiled_to_the_letter
 def descend_group(group: Group, form: Form, out: Descended, first: int, stop: int) -> None:
-    """Fit those of the cut [first, stop), one after the other, each as if it were alone."""
-    line = form.line
+    """Fit those of the cut [first, stop), each as if it were alone."""
+    _descend_cut(group, form, out, lane_loops.bench_for(group.x, group.coefficients), (first, stop))
+
+
+@internal_to_the_letter
+def _descend_cut(
+    group: Group, form: Form, out: Descended, bench: Bench, cut: tuple[int, int]
+) -> None:
+    group, out, bench = borrowed(group), borrowed(out), borrowed(bench)
+    b, stop = cut
+    while b < stop:
+        n = min(N_LANES, stop - b)
+        if not (form.alike and n == N_LANES and _descend_line(group, form, out, bench, b)):
+            for i in range(b, b + n):
+                _descend_alone(group, form, out, i)
+        b += n
+
+
+@internal_to_the_letter
+def _descend_line(group: Group, form: Form, out: Descended, bench: Bench, first: int) -> bool:
+    """Fit as many as there are lanes, from the first on; False where they are not all alike."""
+    line, n_targets = form.line, group.coefficients.shape[1]
+    stop = first + N_LANES
     for b in range(first, stop):
-        table = Table(group.x[b], group.y[b], group.weight[b], form.single)
-        found, factor, spectrum, n_values = table_loops.survey(table, group.coefficients[b], line)
-        out.found[b] = found
-        if found != table_loops.FOUND:
-            continue
-        _keep(factor, out, b)
-        out.basis[b], out.scale[b], out.pull[b] = spectrum.basis, spectrum.scale, spectrum.pull
-        out.rest[b], out.n_values[b] = spectrum.rest, n_values
+        lane_loops.lay_table(bench, _table(group, form, b), group.coefficients[b], b - first)
+    lane_loops.take_moments(bench, line.has_bias)
+    for b in range(first, stop):
+        told = lane_loops.moments_of(bench, b - first)
+        if not _enter(group, form, out, b, told):
+            return False
+        spectrum = Spectrum(out.basis[b], out.scale[b], out.pull[b], out.rest[b])
+        lane_loops.lay_spectrum(bench, spectrum, group.coefficients[b], b - first)
+        sure_loss = spectral_loops.sure_loss_of(form.rule, line.l2, out.n_values[b])
+        bench.sure_loss[b - first] = sure_loss
+    path = group.path[first:stop]
+    way = Way(group.lr, path, group.momentum[path[0]])
+    kept = Kept(
+        out.loss[first:stop], out.grad_norm[first:stop], out.epoch_sums[first:stop], form.every
+    )
+    if not lane_loops.descend(bench, form.rule, way, kept, n_targets):
+        return False
+    _take(group, form, out, bench, first)
+    lane_loops.sum_squares(bench, line.has_bias)
+    for b in range(first, stop):
+        squares, total = bench.loss[b - first], bench.moments.total[b - first]
+        out.final_loss[b] = table_loops.loss_of(squares, total, out.weights[b], line)
+    return True
+
+
+@internal_to_the_letter
+def _take(group: Group, form: Form, out: Descended, bench: Bench, first: int) -> None:
+    """What the fits came to by their last step, and their weights, where the loss is taken next."""
+    size, n_steps = len(bench.place) // N_LANES, group.lr.shape[1]
+    now = n_steps % 2 * size
+    for lane in range(N_LANES):
+        b = first + lane
+        for i in range(size):
+            place = i * N_LANES + lane
+            out.place[b, now + i] = bench.place[place]
+            out.pulled[b, now + i] = bench.pull[place]
+            out.velocity[b, now + i] = bench.velocity[place]
+        out.n_steps[b], out.n_losses[b], out.why[b] = n_steps, n_steps, spectral_loops.DONE
+        out.moving[b] = _moves(group.momentum[group.path[b]])
+        _turn(out, b, now, group.coefficients[b], form.single)
+        lane_loops.lay_coefficients(bench, out.weights[b], lane)
+
+
+@internal_to_the_letter
+def _moves(momentum: Floats) -> bool:
+    """Whether any step leaves a velocity behind."""
+    moving = False
+    for one in momentum:
+        moving = moving or one != 0.0
+    return moving
+
+
+@internal_to_the_letter
+def _turn(out: Descended, b: int, now: int, coefficients: Floats, single: bool) -> None:
+    """From the place to the weights in the fit's dtype, as `spectral_loops.turn`."""
+    n_targets, width = coefficients.shape
+    for target in range(n_targets):
+        for j in range(width):
+            turned = 0.0
+            for i in range(width):
+                turned += out.place[b, now + target * width + i] * out.basis[b, j, i]
+            weight = coefficients[target, j] + turned
+            out.weights[b, target, j] = table_loops.seen(weight, single)
+
+
+@internal_to_the_letter
+def _descend_alone(group: Group, form: Form, out: Descended, b: int) -> None:
+    table, line = _table(group, form, b), form.line
+    columns = table_loops.columns_of(table)
+    moments = table_loops.moments_at(columns, group.coefficients[b], line.has_bias)
+    if _enter(group, form, out, b, moments):
         _descend_one(group, form, out, b)
         _settle(table, line, out, b)
 
 
-@compiled_to_the_letter
+@internal_to_the_letter
+def _table(group: Group, form: Form, b: int) -> Table:
+    return Table(group.x[b], group.y[b], group.weight[b], form.single)
+
+
+@internal_to_the_letter
+def _enter(
+    group: Group, form: Form, out: Descended, b: int, moments: tuple[float, Floats, Floats]
+) -> bool:
+    """Lay down what the rows' moments tell; False where that is of no use."""
+    found, factor, spectrum, n_values = table_loops.told(
+        _table(group, form, b), group.coefficients[b], form.line, moments
+    )
+    out.found[b] = found
+    if found != table_loops.FOUND:
+        return False
+    _keep(factor, out, b)
+    spectrum_loops.put(spectrum.basis, out.basis[b])
+    spectrum_loops.put(spectrum.pull, out.pull[b])
+    for i in range(len(spectrum.scale)):
+        out.scale[b, i] = spectrum.scale[i]
+    out.rest[b], out.n_values[b] = spectrum.rest, n_values
+    return True
+
+
+@internal_to_the_letter
 def _keep(factor: Factor, out: Descended, b: int) -> None:
     n_rows = len(factor.matrix)
-    out.matrix[b, :n_rows], out.offset[b, :n_rows] = factor.matrix, factor.offset
+    spectrum_loops.put(factor.matrix, out.matrix[b])
+    spectrum_loops.put(factor.offset, out.offset[b])
     out.counts[b, 0], out.counts[b, 1] = n_rows, factor.n_centred
     out.facts[b, 0], out.facts[b, 1] = factor.rest, factor.smallest
     out.facts[b, 2], out.facts[b, 3] = factor.stray, factor.least_variance
 
 
-@compiled_to_the_letter
+@internal_to_the_letter
 def _descend_one(group: Group, form: Form, out: Descended, b: int) -> None:
-    line, every = form.line, form.every
     size = group.coefficients.shape[1] * group.coefficients.shape[2]
+    line = form.line
     spectrum = Spectrum(out.basis[b], out.scale[b], out.pull[b], out.rest[b])
     curve = spectral_loops.curve_of(
         spectrum, group.coefficients[b], out.n_values[b], line.l2, line.has_bias
@@ -171,7 +283,7 @@ def _descend_one(group: Group, form: Form, out: Descended, b: int) -> None:
         keeps_pull=form.moving,
     )
     nobody = HeldOut(np.empty((0, 0)), np.empty((0, 0)), 0.0, 0.0)
-    record = Record(out.loss[b], out.grad_norm[b], out.epoch_sums[b], np.empty(0), every)
+    record = Record(out.loss[b], out.grad_norm[b], out.epoch_sums[b], np.empty(0), form.every)
     span = Span(0, group.lr[group.path[b]], group.momentum[group.path[b]])
     end = spectral_loops.descend(curve, nobody, form.rule, state, record, span, form.moving)
     out.n_steps[b], out.n_losses[b], out.why[b] = end.n_steps, end.n_losses, end.why
@@ -182,7 +294,7 @@ def _descend_one(group: Group, form: Form, out: Descended, b: int) -> None:
     out.weights[b] = weights.reshape(group.coefficients[b].shape)
 
 
-@compiled_to_the_letter
+@internal_to_the_letter
 def _settle(table: Table, line: Line, out: Descended, b: int) -> None:
     """The weights in the fit's dtype, and their loss."""
     n_targets, width = out.weights.shape[1:]

@@ -46,19 +46,23 @@ def fits_together(spec: Specification, shape: Shape) -> bool:
     return 0 < n_steps <= steps_a_chunk(shape, held_out=False)
 
 
-# What the fits of a group have in common, beside the optimizer but for its rate.
+# What the fits of a group have in common, beside the optimizer but for its rate: numbers and names
+# rather than what holds them, which takes longer to compare. Of those that have none of their own
+# the class says all, where the group's loss is the one that a closed form covers.
 common = attrgetter(
-    "model", "loss", "penalty", "schedule", "clip_grad_norm", "tolerance", "standardize",
-    "validation", "early_stopping", "batch_size", "drop_last", "epochs", "steps", "dtype", "record",
-    "limits", "strategy",
+    "loss.__class__", "penalty.l1", "penalty.l2", "clip_grad_norm", "tolerance", "standardize",
+    "batch_size", "drop_last", "epochs", "steps", "dtype", "record.every", "record.weights",
+    "record.gradients", "limits.max_seconds", "strategy", "schedule", "validation",
+    "early_stopping", "model",
 )  # fmt: skip
 
 
 def differ_in_lr_alone(a: Optimizer, b: Optimizer) -> bool:
     """Whether the rates are all that the optimizers differ in, if at all."""
-    return a == b or (
-        a.kind == b.kind and {**a.arguments, "lr": None} == {**b.arguments, "lr": None}
-    )
+    if a.kind != b.kind:
+        return False
+    mine, theirs = a.arguments, b.arguments
+    return mine == theirs or {**mine, "lr": None} == {**theirs, "lr": None}
 
 
 class SpectralGroup:
@@ -74,19 +78,20 @@ class SpectralGroup:
         self._tables = tables
         spec, self._shape = specs[0], tables[0].shape
         self._batches = cut_batches(spec, self._shape.n_rows)
-        self._scalings = [Scaling.of(one) if spec.standardize else None for one in tables]
+        self._scalings = [Scaling.of(one) for one in tables] if spec.standardize else None
         self._starts = _first_weights(specs, self._shape)
         self._layer = Layer.of(self._start(0))
-        self._rates: dict[float, Rates] = {}
-        for one in specs:
-            if one.optimizer.lr not in self._rates:
-                self._rates[one.optimizer.lr] = Rates(one, self._batches)
+        self._lrs = [one.optimizer.lr for one in specs]
+        # By the fits' rates; the first fit of each stands for all.
+        leaders = dict(zip(reversed(self._lrs), reversed(specs), strict=True))
+        self._rates = {lr: Rates(leaders[lr], self._batches) for lr in dict.fromkeys(self._lrs)}
         self._group = self._gathered()
         self._form = Form(
             line=line_of(spec, has_bias=self._layer.bias is not None),
             rule=rule_of(spec, self._layer.coefficients().size),
             every=spec.record.every,
             single=spec.dtype == "float32",
+            alike=self._are_alike(),
         )
         self._out = group_loops.room(self._group, spec.record.every)
         self.compute_seconds = math.nan
@@ -98,12 +103,13 @@ class SpectralGroup:
         """Fit those of [first, stop); several threads may, each its own."""
         group_loops.descend_group(self._group, self._form, self._out, first, stop)
 
-    def found(self, i: int) -> bool:
-        """Whether the fit could be computed in closed form."""
-        return bool(self._out.found[i] == table_loops.FOUND)
+    def found(self) -> list[bool]:
+        """Which of the fits could be computed in closed form."""
+        found: list[bool] = (self._out.found == table_loops.FOUND).tolist()
+        return found
 
     def result(self, i: int) -> Result:
-        """How the fit ended, where it was `found`."""
+        """How the fit ended, where it is one of the `found`."""
         out, spec = self._out, self._specs[i]
         n_steps, why = int(out.n_steps[i]), int(out.why[i])
         failed = why == spectral_loops.FAILED
@@ -122,8 +128,8 @@ class SpectralGroup:
             n_threads=1,
             compute_seconds=self.compute_seconds / len(self),
             split=Split(self._tables[i]),
-            snapshot=snapshot_of(spec, self._rates[spec.optimizer.lr], trace, layer, self._at(i)),
-            scaling=self._scalings[i],
+            snapshot=snapshot_of(spec, self._rates[self._lrs[i]], trace, layer, self._at(i)),
+            scaling=None if self._scalings is None else self._scalings[i],
             squares=None if self._form.single else self._squares(i),
         )
 
@@ -132,11 +138,12 @@ class SpectralGroup:
 
     def _gathered(self) -> Group:
         """The group's numbers, the fits' one after the other."""
-        tables = [
-            one if scaling is None else ScaledRows(one, scaling).read(0, self._shape.n_rows)
-            for one, scaling in zip(self._tables, self._scalings, strict=True)
-        ]
-        n_fits = len(tables)
+        tables, n_fits = self._tables, len(self)
+        if self._scalings is not None:
+            tables = [
+                ScaledRows(one, scaling).read(0, self._shape.n_rows)
+                for one, scaling in zip(tables, self._scalings, strict=True)
+            ]
         weights = [one.weight for one in tables if one.weight is not None]
         paths = {lr: i for i, lr in enumerate(self._rates)}
         return Group(
@@ -148,15 +155,20 @@ class SpectralGroup:
             coefficients=_coefficients(self._starts),
             lr=np.array([rates.lr for rates in self._rates.values()]),
             momentum=np.array([rates.momentum for rates in self._rates.values()]),
-            path=np.array([paths[one.optimizer.lr] for one in self._specs]),
+            path=np.array([paths[lr] for lr in self._lrs]),
         )
+
+    def _are_alike(self) -> bool:
+        """Whether only the rates tell one fit's steps from another's, and where they end."""
+        momentum = self._group.momentum
+        return self._specs[0].early_stopping is None and bool((momentum == momentum[0]).all())
 
     def _trace(self, i: int) -> Trace:
         """The fit's history, as far as it came."""
         out, spec = self._out, self._specs[i]
-        trace = Trace(self._batches, spec.record.every, spec.optimizer.lr)
+        trace = Trace(self._batches, spec.record.every, self._lrs[i])
         trace.loss, trace.grad_norm = out.loss[i], out.grad_norm[i]
-        trace.lr = self._rates[spec.optimizer.lr].lr[:: trace.every]
+        trace.lr = self._rates[self._lrs[i]].lr[:: trace.every]
         trace.epoch_sums, trace.n_losses = out.epoch_sums[i], int(out.n_losses[i])
         return trace
 
@@ -211,7 +223,7 @@ def _given_weights(specs: Sequence[Specification], shape: Shape) -> Weights | No
     stacked: Weights = {}
     for name, size in sizes.items():
         arrays = [one[name] for one in given if name in one and len(one) == len(sizes)]
-        if len(arrays) < len(specs) or any(array.shape != size for array in arrays):
+        if len(arrays) < len(specs) or {array.shape for array in arrays} != {size}:
             return None
         together = np.concatenate(arrays).reshape(len(specs), *size)
         if not (np.abs(together) <= largest(dtype)).all():

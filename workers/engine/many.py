@@ -4,24 +4,28 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
+from itertools import compress, repeat
 from typing import Any, overload
 
-from workers.engine.data import Data, Shape
+from workers.engine.data import Data
 from workers.engine.fitting import check, check_weight, fit
 from workers.engine.groups import SpectralGroup, common, differ_in_lr_alone, fits_together
-from workers.engine.optimizers import Optimizer
 from workers.engine.results import Result
 from workers.engine.specification import Specification
 from workers.engine.threads import cores, one_blas_thread
 
-# A thread is handed this many fits of a group at once: a millisecond's work, or less.
-_FITS_A_TASK = 64
+# A thread is handed this many fits of a group at once, or more where there are many threads' worth.
+_LEAST_FITS_A_TASK = 64
+_TASKS_A_THREAD = 3
+
+# What gives a result, and what it is given for that.
+Made = tuple[Callable[[Any], Result], Any]
 
 
 class Results(Sequence[Result]):
     """The results of `fit_many`, in the order of the fits; each is put together when asked for."""
 
-    def __init__(self, made: Sequence[Callable[[], Result]]) -> None:
+    def __init__(self, made: Sequence[Made]) -> None:
         self._made = made
 
     def __len__(self) -> int:
@@ -34,7 +38,10 @@ class Results(Sequence[Result]):
     def __getitem__(self, i: slice) -> "Results": ...
 
     def __getitem__(self, i: int | slice) -> "Result | Results":
-        return Results(self._made[i]) if isinstance(i, slice) else self._made[i]()
+        if isinstance(i, slice):
+            return Results(self._made[i])
+        give, what = self._made[i]
+        return give(what)
 
 
 def fit_many(
@@ -47,16 +54,16 @@ def fit_many(
     otherwise. Nothing stops them: they should be short. Raises SpecificationError or ValueError
     where one of them cannot begin, as `fit` does.
     """
-    for table in tables:
-        check_weight(table)
+    _check_weights(tables)
     groups, others = _grouped(specs, tables)
     for i in others:
         check(specs[i], tables[i].shape)
-    with ThreadPoolExecutor(n_threads or cores()) as pool, one_blas_thread():
-        made = _descended(groups, specs, tables, pool)
+    n_threads = n_threads or cores()
+    with ThreadPoolExecutor(n_threads) as pool, one_blas_thread():
+        made = _descended(groups, specs, tables, partial(_descend, pool, n_threads))
         others = [i for i in range(len(specs)) if i not in made]
         results = pool.map(fit, [specs[i] for i in others], [tables[i] for i in others])
-        made |= {i: partial(_given, result) for i, result in zip(others, results, strict=True)}
+        made.update(zip(others, zip(repeat(_given), results), strict=True))
     return Results([made[i] for i in range(len(specs))])
 
 
@@ -66,26 +73,34 @@ def fit_together(specs: Sequence[Specification], tables: Sequence[Data]) -> dict
     It takes milliseconds: what has to be made step by step after all is left out. Raises
     SpecificationError or ValueError where one of them cannot begin.
     """
-    for table in tables:
-        check_weight(table)
+    _check_weights(tables)
     groups, _ = _grouped(specs, tables)
-    with ThreadPoolExecutor(1) as pool, one_blas_thread():
-        made = _descended(groups, specs, tables, pool)
-    return {i: make() for i, make in made.items()}
+    with one_blas_thread():
+        made = _descended(groups, specs, tables, _descend_alone)
+    return {i: give(what) for i, (give, what) in made.items()}
+
+
+def _check_weights(tables: Sequence[Data]) -> None:
+    for table in tables:
+        if table.weight is not None:
+            check_weight(table)
 
 
 def _descended(
     groups: Sequence[Sequence[int]],
     specs: Sequence[Specification],
     tables: Sequence[Data],
-    pool: Executor,
-) -> dict[int, Callable[[], Result]]:
+    descend: Callable[[SpectralGroup], None],
+) -> dict[int, Made]:
     """What the groups' fits come to, by their places, but for those that no closed form has."""
-    made: dict[int, Callable[[], Result]] = {}
+    made: dict[int, Made] = {}
     for places in groups:
         group = SpectralGroup([specs[i] for i in places], [tables[i] for i in places])
-        _descend(group, pool)
-        made |= {i: partial(group.result, at) for at, i in enumerate(places) if group.found(at)}
+        began = time.monotonic()
+        descend(group)
+        group.compute_seconds = time.monotonic() - began
+        results = zip(places, zip(repeat(group.result), range(len(group))), strict=True)
+        made.update(compress(results, group.found()))
     return made
 
 
@@ -93,29 +108,34 @@ def _grouped(
     specs: Sequence[Specification], tables: Sequence[Data]
 ) -> tuple[list[list[int]], list[int]]:
     """The places of the fits that are alike, and of those that are fitted by themselves."""
-    groups: dict[Shape, list[tuple[Any, Optimizer, list[int]]]] = {}
+    groups: dict[Any, list[tuple[Specification, Any, list[int]]]] = {}
     others: list[int] = []
     for i, (spec, table) in enumerate(zip(specs, tables, strict=True)):
-        alike, parts, own = groups.setdefault(table.shape, []), common(spec), spec.optimizer
-        for theirs, optimizer, places in alike:
-            if parts == theirs and differ_in_lr_alone(own, optimizer):
+        # What makes up the table's shape: that itself takes longer than all the rest.
+        size = (table.x.shape, table.y.shape, table.weight is None, table.n_classes)
+        alike, parts = groups.setdefault(size, []), common(spec)
+        for first, theirs, places in alike:
+            if parts == theirs and differ_in_lr_alone(spec.optimizer, first.optimizer):
                 places.append(i)
                 break
         else:
             if fits_together(spec, table.shape):
-                alike.append((parts, own, [i]))
+                alike.append((spec, parts, [i]))
             else:
                 others.append(i)
     return [places for alike in groups.values() for _, _, places in alike], others
 
 
-def _descend(group: SpectralGroup, pool: Executor) -> None:
-    began = time.monotonic()
-    cuts = range(0, len(group), _FITS_A_TASK)
-    tasks = [pool.submit(group.descend, cut, min(cut + _FITS_A_TASK, len(group))) for cut in cuts]
+def _descend(pool: Executor, n_threads: int, group: SpectralGroup) -> None:
+    size = max(_LEAST_FITS_A_TASK, -(-len(group) // (n_threads * _TASKS_A_THREAD)))
+    cuts = range(0, len(group), size)
+    tasks = [pool.submit(group.descend, cut, min(cut + size, len(group))) for cut in cuts]
     for task in tasks:
         task.result()
-    group.compute_seconds = time.monotonic() - began
+
+
+def _descend_alone(group: SpectralGroup) -> None:
+    group.descend(0, len(group))
 
 
 def _given(result: Result) -> Result:

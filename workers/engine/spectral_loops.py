@@ -4,7 +4,7 @@ Arrays over coordinates are those of all targets, one target's p after the other
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 # Why the loop ended.
 DONE, FAILED, AT_REST, NO_BETTER = range(4)
 # What torch adds to a norm before it divides by it.
-_CLIPPING = 1e-6
+CLIPPING = 1e-6
 
 
 class State(NamedTuple):
@@ -127,6 +127,17 @@ class Outcome(NamedTuple):
     moving: bool
 
 
+class Coordinate(NamedTuple):
+    """What the curve and the state have of a coordinate: a number each, or a line of lanes."""
+
+    scale: Any
+    slope: Any
+    turned: Any
+    place: Any
+    pull: Any
+    velocity: Any
+
+
 class _Step(NamedTuple):
     """An update: from one half of the state's arrays to the other, by a share of the gradient."""
 
@@ -193,7 +204,7 @@ def descend(  # noqa: PLR0917 (a tuple of tuples would be taken apart at every s
     size, first = len(curve.scale), span.first
     # Below these, nothing that a step makes can be past the dtype's range.
     surely = rule.largest / math.sqrt(len(curve.axes))
-    sure_loss = min(1.0, curve.l2 or 1.0) * (rule.largest / max(1.0, curve.n_values))
+    sure_loss = sure_loss_of(rule, curve.l2, curve.n_values)
     now = first % 2 * size
     # Divisions take longer than a step of two coordinates.
     row, due = -(-first // record.every), -first % record.every
@@ -217,8 +228,8 @@ def descend(  # noqa: PLR0917 (a tuple of tuples would be taken apart at every s
         if state.keeps_pull:
             _copy(state.pull, now, state.last_pull)
         share = 1.0
-        if grad_norm + _CLIPPING > rule.clip_grad_norm:
-            share = rule.clip_grad_norm / (grad_norm + _CLIPPING)
+        if grad_norm + CLIPPING > rule.clip_grad_norm:
+            share = rule.clip_grad_norm / (grad_norm + CLIPPING)
         then = size - now
         made = _Step(now, then, share, span.lr[t], span.momentum[t], moving)
         squares, norm_squares, near = _update(curve, rule, state, made, surely)
@@ -232,6 +243,31 @@ def descend(  # noqa: PLR0917 (a tuple of tuples would be taken apart at every s
             return Outcome(step + 1, step + 1, last_loss, NO_BETTER, moving)
     stop = first + len(span.lr)
     return Outcome(stop, stop, last_loss, DONE, moving)
+
+
+@inlined_to_the_letter
+def sure_loss_of(rule: Rule, l2: float, n_values: float) -> float:
+    """Up to which a loss is surely made of numbers of the dtype."""
+    return min(1.0, l2 or 1.0) * (rule.largest / max(1.0, n_values))
+
+
+@inlined_to_the_letter
+def moved(  # noqa: PLR0917 (lanes have a rate each, and all else alike)
+    at: Coordinate, rule: Rule, share: float, lr: Any, momentum: float, moving: bool
+) -> tuple[Any, Any, Any, Any]:
+    """The place, pull and velocity after an update as torch.optim.SGD makes it, and its direction.
+
+    `share` is that of the gradient, `moving` says whether the velocity holds something.
+    """
+    direction = share * (at.slope * at.pull)
+    direction = direction + rule.weight_decay * (at.turned + at.place)
+    velocity = at.velocity
+    if momentum != 0.0:
+        kept = momentum * velocity + (1.0 - rule.dampening) * direction
+        velocity = kept if moving else direction
+        direction = direction + momentum * velocity if rule.nesterov else velocity
+    move = lr * direction
+    return at.place - move, at.pull - at.scale * move, velocity, direction
 
 
 @inlined_to_the_letter
@@ -258,30 +294,22 @@ def _sums(curve: Curve, state: State, now: int) -> tuple[float, float]:
 def _update(
     curve: Curve, rule: Rule, state: State, step: _Step, surely: float
 ) -> tuple[float, float, bool]:
-    """One update as torch.optim.SGD makes it.
-
-    The sums of squares after it, as `_sums`, and whether no coordinate is beyond `surely`.
-    """
+    """The sums of squares after one update, as `_sums`, and whether none is beyond `surely`."""
     squares = 0.0
     norm_squares = 0.0
     near = True
     for i in range(len(curve.scale)):
-        place = state.place[step.now + i]
-        pull = state.pull[step.now + i]
-        velocity = state.velocity[step.now + i]
-        direction = step.share * (curve.slope[i] * pull)
-        direction += rule.weight_decay * (curve.turned[i] + place)
-        if step.momentum != 0.0:
-            if step.moving:
-                velocity = step.momentum * velocity + (1.0 - rule.dampening) * direction
-            else:
-                velocity = direction
-            if rule.nesterov:
-                direction += step.momentum * velocity
-            else:
-                direction = velocity
-        place -= step.lr * direction
-        pull -= curve.scale[i] * (step.lr * direction)
+        at = Coordinate(
+            curve.scale[i],
+            curve.slope[i],
+            curve.turned[i],
+            state.place[step.now + i],
+            state.pull[step.now + i],
+            state.velocity[step.now + i],
+        )
+        place, pull, velocity, direction = moved(
+            at, rule, step.share, step.lr, step.momentum, step.moving
+        )
         state.velocity[step.then + i] = velocity
         state.direction[i] = direction
         state.place[step.then + i] = place

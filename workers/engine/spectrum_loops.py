@@ -3,13 +3,14 @@
 See `workers.engine.spectrum` for what it means.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.engine import jacobi_loops
-from workers.engine.compiled import compiled_to_the_letter
+from workers.engine.compiled import compiled_to_the_letter, internal_to_the_letter
 
 Floats = NDArray[np.float64]
 
@@ -76,15 +77,17 @@ def factored(
 ) -> tuple[bool, Factor]:
     """The loss, l2 penalty included, of a layer on rows whose moments its residuals have.
 
-    mean (d + k,) and covariance (d + k, d + k) of [x, ŷ - y]; weight (k, d). False beside a factor
-    that means nothing, where a number would not be finite.
+    mean (d + k,) and covariance (d + k, d + k) of [x, ŷ - y]; weight (k, d), or more that is not
+    looked at in a row. False beside a factor that means nothing, where a number would not be
+    finite.
     """
-    n_targets, n_features = weight.shape
+    n_targets = len(weight)
+    n_features = len(mean) - n_targets
     width = n_features + 1 if has_bias else n_features
-    finite = bool(np.isfinite(mean).all() and np.isfinite(covariance).all())
+    finite = _are_finite(mean) and _are_finite(covariance)
     if finite:
         correlations, std = _correlations(mean, covariance, n_features)
-        finite = bool(np.isfinite(correlations).all())
+        finite = _are_finite(correlations)
     if not finite:
         return False, Factor(np.zeros((0, width)), np.zeros((0, n_targets)), 0.0, 0.0, 0.0, 0, 0.0)
     centred = _centred(correlations, std, covariance)
@@ -92,18 +95,20 @@ def factored(
     n_penalties = n_features if l2 != 0.0 else 0
     matrix = np.zeros((n_centred + 1 + n_penalties, width))
     offset = np.zeros((len(matrix), n_targets))
-    matrix[:n_centred, :n_features] = centred.matrix
-    offset[:n_centred] = centred.offset
-    matrix[n_centred, :n_features] = mean[:n_features]
+    put(centred.matrix, matrix)
+    put(centred.offset, offset)
+    for i in range(n_features):
+        matrix[n_centred, i] = mean[i]
     if has_bias:
         matrix[n_centred, n_features] = 1.0
-    offset[n_centred] = mean[n_features:]
+    for target in range(n_targets):
+        offset[n_centred, target] = mean[n_features + target]
     penalty = np.sqrt(l2 * n_targets)
     for i in range(n_penalties):
         matrix[n_centred + 1 + i, i] = penalty
         for target in range(n_targets):
             offset[n_centred + 1 + i, target] = penalty * weight[target, i]
-    finite = bool(np.isfinite(matrix).all() and np.isfinite(offset).all())
+    finite = _are_finite(matrix) and _are_finite(offset)
     smallest = centred.smallest + penalty**2 / centred.largest
     least = covariance[0, 0]
     for i in range(n_features):
@@ -117,10 +122,12 @@ def decomposed(found: Factor) -> Spectrum:
     """The loss in the coordinates of its own Hessian."""
     n_rows, width = found.matrix.shape
     n_targets = found.offset.shape[1]
-    # As many rows as coordinates at least, so that each of these has its place.
-    matrix = np.zeros((max(n_rows, width), width))
-    offset = np.zeros((len(matrix), n_targets))
-    matrix[:n_rows], offset[:n_rows] = found.matrix, found.offset
+    matrix, offset = found.matrix, found.offset
+    if n_rows < width:
+        # As many rows as coordinates at least, so that each of these has its place.
+        matrix, offset = np.zeros((width, width)), np.zeros((width, n_targets))
+        put(found.matrix, matrix)
+        put(found.offset, offset)
     left, scale, basis = _singular_values(matrix)
     pull, missed = np.zeros((n_targets, width)), 0.0
     for target in range(n_targets):
@@ -136,6 +143,22 @@ def decomposed(found: Factor) -> Spectrum:
         if scale[i] <= NOISE * scale[0]:
             scale[i] = 0.0
     return Spectrum(basis, scale, pull, found.rest + missed / n_targets)
+
+
+@internal_to_the_letter
+def put(part: Floats, whole: Floats) -> None:
+    """Into the beginning of the rows; an assignment would compile numba's errors of shapes."""
+    for i in range(part.shape[0]):
+        for j in range(part.shape[1]):
+            whole[i, j] = part[i, j]
+
+
+@internal_to_the_letter
+def _are_finite(numbers: Floats) -> bool:
+    finite = True
+    for number in numbers.flat:
+        finite = finite and math.isfinite(number)
+    return finite
 
 
 @compiled_to_the_letter
@@ -261,15 +284,30 @@ def _turned(vectors: Floats, scaled: Floats) -> Floats:
     return turned
 
 
+@internal_to_the_letter
+def _scaled(std: Floats, covariance: Floats) -> Floats:
+    """The covariances of the features with the residuals, by the features' deviations."""
+    n_features, n_targets = len(std), len(covariance) - len(std)
+    scaled = np.zeros((n_features, n_targets))
+    for i in range(n_features):
+        for target in range(n_targets if std[i] > 0.0 else 0):
+            scaled[i, target] = covariance[i, n_features + target] / std[i]
+    return scaled
+
+
+@internal_to_the_letter
+def _largest_square(numbers: Floats) -> float:
+    largest = 0.0
+    for number in numbers:
+        largest = max(largest, number * number)
+    return largest
+
+
 @compiled_to_the_letter
 def _centred(correlations: Floats, std: Floats, covariance: Floats) -> _Centred:
     n_features, n_targets = len(std), len(covariance) - len(std)
     values, vectors = _eigenvalues(correlations)
-    scaled = np.zeros((n_features, n_targets))
-    for i in range(n_features):
-        if std[i] > 0.0:
-            scaled[i] = covariance[i, n_features:] / std[i]
-    turned = _turned(vectors, scaled)
+    turned = _turned(vectors, _scaled(std, covariance))
     first = 0
     while first < n_features and not values[first] > NOISE * values[-1]:
         first += 1
@@ -278,8 +316,10 @@ def _centred(correlations: Floats, std: Floats, covariance: Floats) -> _Centred:
     offset = np.empty((n_kept, n_targets))
     for i in range(n_kept):
         root = np.sqrt(values[first + i])
-        matrix[i] = root * vectors[:, first + i] * std
-        offset[i] = turned[first + i] / root
+        for j in range(n_features):
+            matrix[i, j] = root * vectors[j, first + i] * std[j]
+        for target in range(n_targets):
+            offset[i, target] = turned[first + i, target] / root
     rest, stray = 0.0, 0.0
     for target in range(n_targets):
         variance = covariance[n_features + target, n_features + target]
@@ -291,5 +331,5 @@ def _centred(correlations: Floats, std: Floats, covariance: Floats) -> _Centred:
             if spread > 0.0:
                 stray = max(stray, abs(turned[i, target]) / spread)
     smallest = values[first] / values[-1] if n_kept else 1.0
-    largest = max(values[-1] * (std**2).max(), TINY)
+    largest = max(values[-1] * _largest_square(std), TINY)
     return _Centred(matrix, offset, rest, smallest, stray, largest)
