@@ -143,8 +143,8 @@ def running(
 ) -> Iterator[Running]:
     """A service with short leases that serves; whatever is left of it is killed at the end."""
     service = Running(data_dir, SHORT_LEASES | dict(environment or {}), n_workers, prefix)
-    service.start()
     try:
+        service.start()
         yield service
     finally:
         if service.launcher is not None and service.launcher.poll() is None:

@@ -1,14 +1,17 @@
-"""One fault of each class while jobs are at work: all end once, with the bits they always have."""
+"""One fault of each class while jobs come and run: all end once, with the bits they always have."""
 
 import sys
 import uuid
 
+import httpx
 import pytest
 
 from tests.faults import verdict
 from tests.faults.conftest import JOBS, Watched
 from tests.faults.faults import FAULTS, Site
+from tests.faults.jobs import SHORT
 from tests.faults.running import Running
+from tests.faults.traffic import Knocking
 
 pytestmark = [
     pytest.mark.stack,
@@ -33,17 +36,35 @@ def test_jobs_end_once_and_with_their_bits(
     client = watched.client
     accepted = [client.post(job, str(uuid.uuid4())) for job in JOBS]
 
-    # when something goes wrong
-    if not FAULTS[name][1](site):
-        pytest.skip("there is nothing to hurt: no file system could be mounted")
-    site.mend_all()
+    # when something goes wrong, while others are posted
+    with Knocking(client, SHORT[0]) as knocking:
+        if not FAULTS[name][1](site):
+            pytest.skip("there is nothing to hurt: no file system could be mounted")
+        site.mend_all()
 
-    # then each ends as if nothing had
+    # then those are taken, or told clearly that it is for now
+    answers = [answer for answer in knocking.answers if answer is not None]
+    assert [said for answer in answers for said in wrong_with(answer)] == []
+
+    # and each job ends as if nothing had been, those once that came again
+    accepted += knocking.accepted()
+    ids = [one.body["id"] for one in accepted]
+    taken = [answer.json()["id"] for answer in answers if answer.is_success]
+    assert len({*ids}) == len(ids)
+    assert {*taken} <= {*ids}
     for one in accepted:
         one.shown = client.end(one, ENDED_SECONDS)
     assert verdict.differences(client.url, accepted, watched.expected) == []
     assert verdict.events_out_of_order(client.url, accepted) == []
     assert verdict.undelivered(accepted, watched.receiver) == []
+
+
+def wrong_with(answer: httpx.Response) -> list[str]:
+    """What a client could not go by in the answer to its post."""
+    if answer.status_code in (200, 202):
+        return []
+    clear = answer.status_code == 503 and "Retry-After" in answer.headers
+    return [] if clear and answer.json()["code"] == "unavailable" else [answer.text]
 
 
 def test_nothing_is_left_behind(service: Running) -> None:

@@ -4,10 +4,11 @@ import random
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -18,6 +19,9 @@ _LONGEST_PAUSE_SECONDS = 1.2
 _PATIENCE_SECONDS = 180.0
 # A burst of these is claimed together.
 _BURST = 8
+_KNOCK_SECONDS = 0.5
+# One that waits, and one that does not.
+_LEAST_KNOCKS = 2
 
 
 @dataclass
@@ -47,6 +51,15 @@ class Client:
         answer = self._insist("POST", job.path, json=body, headers=headers)
         assert answer.status_code in (200, 202), answer.text
         return Accepted(job, answer.json())
+
+    def try_to_post(self, job: Job, key: str, *, waits: bool) -> httpx.Response | None:
+        """Send it once; the answer, None where none came."""
+        headers = {"Idempotency-Key": key} | ({"Prefer": "wait=5"} if waits else {})
+        body = with_webhook(job, self._hook)
+        try:
+            return self._http.post(job.path, json=body, headers=headers)
+        except httpx.HTTPError:
+            return None
 
     def cancel(self, accepted: Accepted) -> None:
         """Ask for its end; it may have been asked before, or have ended."""
@@ -83,6 +96,41 @@ class Client:
             self.n_lost_answers += 1
             assert time.monotonic() < deadline, f"{method} {path}: {said}"
             time.sleep(0.3)
+
+
+class Knocking:
+    """A thread that sends a job twice a second, every other time to wait for its end.
+
+    `keys` are those of all that were sent, `answers` what each was answered, None for nothing.
+    """
+
+    def __init__(self, client: Client, job: Job) -> None:
+        self._client = client
+        self._job = job
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._knock, name="knocking", daemon=True)
+        self.keys: list[str] = []
+        self.answers: list[httpx.Response | None] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join(_PATIENCE_SECONDS)
+        assert not self._thread.is_alive()
+
+    def accepted(self) -> list[Accepted]:
+        """Every job, sent again where it was not taken then."""
+        return [self._client.post(self._job, key) for key in self.keys]
+
+    def _knock(self) -> None:
+        while not (self._is_over.is_set() and len(self.answers) >= _LEAST_KNOCKS):
+            key, waits = str(uuid.uuid4()), len(self.keys) % 2 == 1
+            self.keys.append(key)
+            self.answers.append(self._client.try_to_post(self._job, key, waits=waits))
+            time.sleep(_KNOCK_SECONDS)
 
 
 class Traffic:
