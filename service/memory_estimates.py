@@ -30,7 +30,7 @@ _STATE_COPIES = 3
 
 # Of each row of a batch: the gradients of a layer's numbers on their way back, and what a loss
 # makes of the last layer's.
-_BACKWARD_COPIES = 3
+_BACKWARD_COPIES = 4
 _OUTPUT_COPIES = 5
 # The activations whose slopes need what went into them, too.
 _WITH_INPUTS = ("gelu", "silu", "leaky_relu")
