@@ -100,6 +100,8 @@ def load_artifact(context: Context, fit_id: str, name: str) -> bytes:
 
 def _why(name: str, status: str | None) -> str:
     """Why a fit in that state has no such artifact, as the end of a sentence."""
+    if status is None:
+        return " any more: it has been deleted"
     if status not in TERMINAL:
         return f" yet: it is {status}"
     if status == "succeeded" and name in _NOT_ASKED_FOR:

@@ -8,6 +8,7 @@ from service.errors import (
     Place,
     Quota,
     QuotaExceeded,
+    RateLimited,
     ThalwegError,
     Unavailable,
     WorkerFailed,
@@ -82,6 +83,8 @@ def _refusal(told: Mapping[str, Any]) -> ThalwegError:
     # Older ones do not tell it.
     seconds = told.get("retry_after_seconds")
     if issubclass(kind, QuotaExceeded):
+        if "quota" not in told:
+            return RateLimited(told["detail"], retry_after_seconds=seconds)
         quota = Quota(**told["quota"])
         return kind(told["detail"], quota, places=places, retry_after_seconds=seconds)
     return kind(told["detail"], places=places, retry_after_seconds=seconds)

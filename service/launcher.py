@@ -117,7 +117,8 @@ def _start(
     supervisor.start(_quick_worker(settings))
     for name in ("worker", "quick worker"):
         supervisor.await_ready(name)
-    # Only then: a machine's first start compiles the loops, for which no request should wait.
+    # Only then: a machine's first start compiles the loops, and no fit is taken that would wait for
+    # them. Who connects meanwhile is answered after it.
     supervisor.start(_api(listener))
     supervisor.await_ready("API")
 
@@ -136,7 +137,7 @@ def _worker(settings: Settings, concurrency: int) -> Part:
     return Part(
         name="worker",
         command=worker_command(",".join(LONG_QUEUES), concurrency),
-        is_ready=lambda: ready_workers(settings) > 0,
+        is_ready=lambda: ready_workers(settings, socket.gethostname()) > 0,
         ready_seconds=_READY_SECONDS,
         stop_seconds=_WORKER_STOP_SECONDS,
     )
@@ -148,7 +149,7 @@ def _quick_worker(settings: Settings) -> Part:
         name="quick worker",
         # Two, so that a prediction waits for no picture.
         command=worker_command(",".join(QUICK_QUEUES), 2),
-        is_ready=lambda: ready_workers(settings) > 1,
+        is_ready=lambda: ready_workers(settings, socket.gethostname()) > 1,
         ready_seconds=_READY_SECONDS,
         stop_seconds=_QUICK_WORKER_STOP_SECONDS,
     )

@@ -59,5 +59,5 @@ def hold_bounded(settings: Settings, connection: Connection, owner: str) -> None
 
 def hold_queue(settings: Settings, connection: Connection, owner: str) -> None:
     """Have all others who would queue fits wait until the transaction ends: they are counted."""
-    hold_bounded(settings, connection, owner)
     hold_everybody(connection)
+    hold_bounded(settings, connection, owner)

@@ -1,7 +1,7 @@
 """The memory that a fit would take of a worker's process, roughly.
 
-As measured of real workers: too low by no more than the code that a process loads for its first
-fit of a kind, nor more than three times too high.
+As measured of workers for some fits of very different kinds: too low by no more than the code that
+a process loads for its first fit of a kind, nor more than three times too high.
 """
 
 import math

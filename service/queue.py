@@ -138,9 +138,10 @@ def forget_workers(settings: Settings) -> None:
 
 def ready_workers(settings: Settings, host: str | None = None) -> int:
     """How many workers have announced themselves lately: all, or those on the host alone."""
-    of_host = "*" if host is None else f"{host}-*"
     client = connect_redis(settings, max_connections=1)
     try:
-        return sum(1 for _ in client.scan_iter(match=_WORKER_KEY + of_host, count=1000))
+        names = [key.decode() for key in client.scan_iter(match=_WORKER_KEY + "*", count=1000)]
     finally:
         client.close()
+    hosts = [name.removeprefix(_WORKER_KEY).rpartition("-")[0] for name in names]
+    return len(hosts) if host is None else hosts.count(host)

@@ -117,9 +117,11 @@ def send_due(context: Context, now: float) -> None:
         old = queries.any_old(connection, now - _KEPT_SECONDS)
     if due:
         context.queue.deliver()
+    if old:
+        with context.database.write() as connection:
+            hosts.forget_hosts(connection, now - _KEPT_SECONDS)
     # In pieces, for SQLite has one writer at a time.
     while old:
         with context.database.write() as connection:
             n = queries.forget_deliveries(connection, now - _KEPT_SECONDS, _FORGOTTEN_AT_ONCE)
-            hosts.forget_hosts(connection, now - _KEPT_SECONDS)
         old = n == _FORGOTTEN_AT_ONCE

@@ -40,7 +40,8 @@ def _set_up_logging(**_: Any) -> None:
 @signals.worker_init.connect
 def _prepare_environment(**_: Any) -> None:
     """In the main process: say what its children are to be started with."""
-    os.environ.update(ONE_HEAP)
+    for name, value in ONE_HEAP.items():
+        os.environ.setdefault(name, value)
 
 
 @signals.worker_ready.connect

@@ -23,6 +23,8 @@ _MOST_AWAY_SECONDS = 60.0
 # After so many failures that is how long it is left alone.
 _MOST_COUNTED = 10
 _TRIED_FOR_SECONDS = 86_400.0
+# A host that was not tried for longer than this is not known to have been silent meanwhile.
+_UNTRIED_SECONDS = 3_600.0
 # In pieces, for SQLite has one writer at a time.
 _ENDED_AT_ONCE = 1000
 _GONE = "the address has answered 410 Gone"
@@ -142,14 +144,16 @@ def _silent(row: Any, began: float, now: float) -> Callable[[Connection], None]:
         # Tries that ran at one moment are one failure.
         if host.answered_at >= began or host.away_until > began:
             return
-        failures = host.failures + 1
+        # Nobody knows what a host did while nobody tried it.
+        goes_on = host.failures > 0 and began <= host.away_until + _UNTRIED_SECONDS
+        failures = host.failures + 1 if goes_on else 1
         seconds = min(retry_seconds(min(failures, _MOST_COUNTED)), _MOST_AWAY_SECONDS)
         hosts.note_silence(
             connection,
             row.owner,
             row.host,
             failures=failures,
-            first_failed_at=host.first_failed_at if host.failures else began,
+            first_failed_at=host.first_failed_at if goes_on else began,
             silent_url=row.url,
             away_until=now + seconds,
         )
@@ -176,5 +180,6 @@ def _give_up_overdue(context: Context, row: Any, now: float) -> None:
                 last_error="its host has been silent for a day",
                 most=_ENDED_AT_ONCE,
             )
-        log.warning("messages_given_up", owner=row.owner, host=row.host, n=n)
+        if n:
+            log.warning("messages_given_up", owner=row.owner, host=row.host, n=n)
         silent = n == _ENDED_AT_ONCE

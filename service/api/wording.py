@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -46,9 +47,15 @@ _PATTERNS = {
     URL_PATTERN: "should be an http or https URL in ASCII, like https://example.org/fits",
     DELIMITER_PATTERN: "should be one character, like ; or |",
 }
-_NUMBERS = frozenset({"int_type", "float_type"})
+# Texts that are numbers in quotes.
+_NUMBERS = {
+    "int_type": re.compile(r"-?(0|[1-9]\d*)"),
+    "float_type": re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?"),
+}
 # A longer one is no example.
 _LONGEST_EXAMPLE = 60
+# No name is longer, and how near one is takes the longer the longer it is.
+_LONGEST_NAME = 60
 _MOST_FIELDS = 12
 _PREFIXES = ("Value error, ", "Input ", "String ")
 
@@ -64,7 +71,7 @@ def wrong_value(model: type[BaseModel], error: Mapping[str, Any], path: Path, se
         bound = _LENGTHS[kind].format(**context)
         return f"needs {bound} {_plural(bound)}; it has {context['actual_length']}"
     if kind in _SCALARS:
-        unquoted = isinstance(value, str) and kind in _NUMBERS and _is_number(value)
+        unquoted = isinstance(value, str) and kind in _NUMBERS and _is_number(kind, value)
         return f"{_SCALARS[kind]}{f', without quotes: {value}' if unquoted else ''}"
     if kind in _BOUNDS:
         return _BOUNDS[kind].format(**{name: _short(bound) for name, bound in context.items()})
@@ -79,7 +86,7 @@ def _in_our_words(said: str) -> str:
 
 def unknown_field(model: type[BaseModel], path: Path, sent: Any) -> str:
     """Who else takes a field of that name, or which fields there are."""
-    name = str(path[-1])
+    name = _shortened(str(path[-1]))
     every = taken_at(model, path[:-1], sent)
     own = of_the_kind(every, _at(sent, path[:-1]))
     known = _unique(field for one in own for field in one.fields)
@@ -99,6 +106,7 @@ def unknown_field(model: type[BaseModel], path: Path, sent: Any) -> str:
 
 def unknown_kind(tag: str, said: str, known: Sequence[str]) -> str:
     """Which kinds there are."""
+    said = _shortened(said)
     close = _closest(said, known)
     guess = f"did you mean {close!r}? There are" if close else "there are"
     return f"no {tag} {said!r}; {guess} {', '.join(known)}"
@@ -150,11 +158,8 @@ def _plural(bound: str) -> str:
     return "item" if bound.endswith(" 1") else "items"
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), int | float)
-    except ValueError:
-        return False
+def _is_number(kind: str, text: str) -> bool:
+    return len(text) <= _LONGEST_EXAMPLE and _NUMBERS[kind].fullmatch(text) is not None
 
 
 def _closest(name: str, known: Sequence[str]) -> str | None:
@@ -162,9 +167,15 @@ def _closest(name: str, known: Sequence[str]) -> str | None:
     for exact in (name, _ALSO_CALLED.get(name)):
         if exact in known:
             return exact
+    if len(name) > _LONGEST_NAME:
+        return None
     folded = {one.casefold(): one for one in known}
     close = difflib.get_close_matches(name.casefold(), folded, n=1)
     return folded[close[0]] if close else None
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "…"
 
 
 def _unique(names: Iterable[str]) -> list[str]:

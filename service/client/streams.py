@@ -15,6 +15,8 @@ from service.client.retrying import Later
 _LASTING_SECONDS = 10.0
 # At least, before the next stream after one that the service has ended.
 _BETWEEN_SECONDS = 0.5
+# A service that says more than that is misunderstood.
+_LONGEST_RETRY_SECONDS = 60.0
 _LONGEST_ID = 16
 
 Event = tuple[str, Mapping[str, Any]]
@@ -40,7 +42,7 @@ class _Place:
         """Whether the event has not been told yet; it has been then. Raises Unreachable."""
         self.heard = True
         if event.retry is not None:
-            self.retry_seconds = event.retry / 1000
+            self.retry_seconds = min(event.retry / 1000, _LONGEST_RETRY_SECONDS)
         # What only says when to come again has no data.
         if not event.data:
             return False

@@ -15,7 +15,8 @@ _HOLD = select(func.pg_advisory_xact_lock(bindparam("its_number")))
 def hold_everybody(connection: Connection) -> None:
     """Have others who count what all owners have wait until the transaction ends.
 
-    Asked for after the owners, and before any row is locked.
+    Asked for before any owner, so that whoever waits for it keeps no owner's place from others, and
+    before any row is locked.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(_HOLD, {"its_number": _number_of(b"everybody")})

@@ -76,7 +76,13 @@ OF_FITS: list[tuple[dict[str, Any], str, str]] = [
      "needs at least 2 items; it has 1"),
     ({"optimizer": {"kind": "sgd", "lr": "0.1"}}, "/optimizer/lr",
      "should be a number, without quotes: 0.1"),
+    ({"batch_size": "32"}, "/batch_size", "should be a whole number, without quotes: 32"),
+    ({"batch_size": "1.5"}, "/batch_size", "should be a whole number"),
     ({"batch_size": "all"}, "/batch_size", "should be a whole number"),
+    ({"tolerance": "NaN"}, "/tolerance", "should be a number"),
+    ({"tolerance": "true"}, "/tolerance", "should be a number"),
+    ({"tolerance": "[" * 200_000}, "/tolerance", "should be a number"),
+    ({"tolerance": "1" * 2_000_000}, "/tolerance", "should be a number"),
     ({"steps": 2.5}, "/steps", "should be a whole number"),
     ({"shuffle": "yes"}, "/shuffle", "should be true or false"),
     ({"target": 1}, "/target", "should be a text"),
@@ -194,3 +200,13 @@ def test_a_schema_is_described_once_for_all_mistakes() -> None:
     assert len(told(FitRequest, FIT | many)) == MOST_PLACES
 
     assert taken._schema.cache_info().misses == 1
+
+
+def test_a_very_long_name_is_cut_and_looked_for_nowhere() -> None:
+    # given a name that would take minutes to compare
+    name = "learning_rate" * 100_000
+
+    places = told(FitRequest, FIT | {name: 1, "model": {"kind": name}})
+
+    assert len(places) == 2
+    assert all(len(place.detail) < 1_000 for place in places)

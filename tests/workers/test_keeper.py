@@ -8,7 +8,7 @@ from sqlalchemy import update
 from service import fits, lifecycle
 from service.context import Context
 from service.database import schema
-from service.queue import ready_workers
+from service.queue import announce_worker, ready_workers
 from service.schemas.datasets import DatasetRequest
 from tests.eventually import eventually
 from tests.installations import ON_EACH
@@ -157,6 +157,9 @@ def test_a_host_is_asked_for_its_own_workers_alone(quick: Context, pool: Pool) -
     eventually(lambda: ready_workers(quick.settings, "host") == 1, 10)
 
     # then no other host has it, not one whose name it begins with
+    announce_worker(quick.events.client, "host-1-7")
+    assert ready_workers(quick.settings, "host") == 1
+    assert ready_workers(quick.settings, "host-1") == 1
     assert ready_workers(quick.settings, "hos") == 0
     assert ready_workers(quick.settings, "other") == 0
 

@@ -53,7 +53,7 @@ common = attrgetter(
     "loss.__class__", "penalty.l1", "penalty.l2", "clip_grad_norm", "tolerance", "standardize",
     "batch_size", "drop_last", "epochs", "steps", "dtype", "record.every", "record.weights",
     "record.gradients", "limits.max_seconds", "strategy", "schedule", "validation",
-    "early_stopping", "model",
+    "early_stopping", "model", "device",
 )  # fmt: skip
 
 

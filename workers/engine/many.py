@@ -10,6 +10,7 @@ from typing import Any, overload
 from workers.engine.data import Data
 from workers.engine.fitting import check, check_weight, fit
 from workers.engine.groups import SpectralGroup, common, differ_in_lr_alone, fits_together
+from workers.engine.initialization import CarriedInit
 from workers.engine.results import Result
 from workers.engine.specification import Specification
 from workers.engine.threads import cores, one_blas_thread
@@ -114,8 +115,10 @@ def _grouped(
         # What makes up the table's shape: that itself takes longer than all the rest.
         size = (table.x.shape, table.y.shape, table.weight is None, table.n_classes)
         alike, parts = groups.setdefault(size, []), common(spec)
+        # What it goes on from stands beside the specification, and not in it.
+        begins = not isinstance(spec.init, CarriedInit)
         for first, theirs, places in alike:
-            if parts == theirs and differ_in_lr_alone(spec.optimizer, first.optimizer):
+            if begins and parts == theirs and differ_in_lr_alone(spec.optimizer, first.optimizer):
                 places.append(i)
                 break
         else:

@@ -35,7 +35,8 @@ def predict(
     module.eval()
     most_rows = max(1, _MOST_NUMBERS // max(layer_widths(model, shape)))
     parts = []
-    for first in range(0, len(x), most_rows):
+    # Of no rows there are no outputs, in as many columns.
+    for first in range(0, max(1, len(x)), most_rows):
         if first:
             look()
         parts.append(module(torch.tensor(x[first : first + most_rows])).numpy())

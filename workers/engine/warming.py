@@ -24,7 +24,7 @@ def warm_up() -> None:
     numba keeps them in `NUMBA_CACHE_DIR`, or beside the sources. The first two processes of a
     machine take a minute for it, for which others wait; any other takes a second.
     """
-    compile_once((_step_by_step, _solve_least_squares), DIRECTORY)
+    compile_once(PARTS, DIRECTORY)
 
 
 def _step_by_step() -> None:
@@ -42,6 +42,10 @@ def _solve_least_squares() -> None:
             "scheduler": schedule | {"interval": "step"},
         }
         fit(Specification.from_mapping(mapping), Data(x=x, y=x))
+
+
+# No loop is in two of them.
+PARTS = (_step_by_step, _solve_least_squares)
 
 
 def _run_tiny_fits(strategies: Iterable[str], batch_size: int | None) -> None:

@@ -153,3 +153,34 @@ def test_who_fails_leaves_it_to_the_next(tmp_path: Path) -> None:
     compile_once([lambda: called.append(3)], None)
 
     assert called == [1, 2, 3]
+
+
+def test_no_loop_is_compiled_by_two_parts_of_the_warming() -> None:
+    # numba's index of what it keeps of a loop is not made for two processes that add to it at once.
+    program = (
+        "import gc\n"
+        "from numba.core.caching import NullCache\n"
+        "from numba.core.dispatcher import Dispatcher\n"
+        "from workers.engine import warming\n"
+        "def kept():\n"
+        "    loops = [one for one in gc.get_objects() if isinstance(one, Dispatcher)]\n"
+        "    kept = [one for one in loops if not isinstance(one._cache, NullCache)]\n"
+        "    return {one.py_func.__qualname__ for one in kept if one.signatures}\n"
+        "for part in warming.PARTS:\n"
+        "    before = kept()\n"
+        "    part()\n"
+        "    print(*sorted(kept() - before))\n"
+    )
+
+    shown = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+
+    each = [set(line.split()) for line in shown]
+    assert len(each) == 2
+    assert all(each)
+    assert each[0] & each[1] == set()
