@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from subprocess import PIPE
 from typing import Any
 
@@ -27,6 +27,7 @@ from tests.benchmarks.load.growth import (
     growth,
 )
 from tests.benchmarks.load.tally import Answer, fault_of
+from tests.serving import HttpServer
 
 FULL = (503, {"Retry-After": "5"}, {"code": "queue_full"})
 MB = 10**6
@@ -63,7 +64,7 @@ def serve() -> Iterator[Serve]:
                 def log_message(self, *_: object) -> None:
                     pass
 
-            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+            server = stack.enter_context(HttpServer(0, Handler))
             thread = threading.Thread(target=server.serve_forever)
             thread.start()
             stack.callback(thread.join)

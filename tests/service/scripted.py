@@ -5,10 +5,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from service.api.problems import MEDIA_TYPE as PROBLEM
+from tests.serving import HttpServer
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Scripted:
 def scripted(**answers: Answer | list[Answer]) -> Iterator[Scripted]:
     """A server with these answers, by names like `GET /v1/fits`, until the block's end."""
     script = Scripted(answers)
-    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(script)) as server:
+    with HttpServer(0, _handler(script)) as server:
         script.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
