@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 MIB = 1024**2
-# What a process loads of its libraries' code as it first needs it, and what a heap has more or less.
+# What a process loads of its libraries' code as it first needs it, and what heaps keep of noise.
 _LOADED_BYTES = 96 * MIB
 _FEW_ROWS = 64
 
