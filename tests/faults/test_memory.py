@@ -57,7 +57,8 @@ def group() -> Iterator[MemoryGroup]:
 @pytest.fixture(scope="module")
 def cramped(group: MemoryGroup) -> Iterator[Running]:
     """A service whose processes have little memory to share, beside what they have anyway."""
-    environment = {"THALWEG_MAX_ATTEMPTS": str(MAX_ATTEMPTS)}
+    # Whoever takes back what a lease that is over held knows nothing of the kernel.
+    environment = {"THALWEG_MAX_ATTEMPTS": str(MAX_ATTEMPTS), "THALWEG_LEASE_SECONDS": "60"}
     with (
         tempfile.TemporaryDirectory(prefix="thalweg-") as directory,
         running(Path(directory) / "data", environment, 1, group.prefix) as service,
