@@ -28,15 +28,13 @@ from service.schemas.fits import FitRequest
 from service.sweeps import bodies_of
 from tests.service.claiming import FIT_QUEUES
 from tests.service.conftest import OWNER
+from tests.service.life_expected import ENDED, LEASE_SECONDS, Expected
 from tests.service.life_parts import FATES, Away, Died, Fate, Fit, MortalDatabase
 
-LEASE_SECONDS = 10.0
-MAX_ATTEMPTS = 3
 WORKERS = ("one", "two")
 HOOK = {"webhook": {"url": "https://example.org/fits"}}
 # In which modules the clock is turned.
 CLOCKED = (lifecycle, submission, batch_submission, batches, fits)
-ENDED = ("succeeded", "failed", "cancelled")
 # Some turns of six seconds: longer than leases are believed after a clock was set back.
 TURNS = 40
 # New ones are taken in while fewer are there: the steps are to meet.
@@ -61,8 +59,7 @@ class Life(RuleBasedStateMachine):
         self.cut_off = Context(
             context.settings, context.database, context.storage, Away(), Away()  # type: ignore[arg-type]
         )  # fmt: skip
-        self.fits: dict[str, Fit] = {}
-        self.batches: dict[str, list[Fit]] = {}
+        self.model = Expected(clock)
         # Every claim that a worker was given, long lost ones too.
         self.claims: list[Claim] = []
         self.n_results = 0
@@ -95,14 +92,14 @@ class Life(RuleBasedStateMachine):
             self.submit(Fate(), is_long, hooked=True)
 
     @rule(fate=FATES, long=st.booleans(), hooked=st.booleans())
-    @precondition(lambda self: self.n_unended < MOST_UNENDED)
+    @precondition(lambda self: self.model.n_unended < MOST_UNENDED)
     def submit(self, fate: Fate, long: bool, hooked: bool) -> None:
         request = FitRequest.model_validate(self._body(long=long, hooked=hooked))
         self.take(fate, partial(submission.submit, request=request, owner=OWNER), _is_queued)
         self._find_new(long=long, hooked=hooked)
 
     @rule(fate=FATES, n=st.integers(1, 3), hooked=st.booleans())
-    @precondition(lambda self: self.n_unended < MOST_UNENDED)
+    @precondition(lambda self: self.model.n_unended < MOST_UNENDED)
     def submit_batch(self, fate: Fate, n: int, hooked: bool) -> None:
         bodies = [self._body(long=False, hooked=hooked)] * n
         step = partial(
@@ -117,38 +114,38 @@ class Life(RuleBasedStateMachine):
         assert len(members) == n * done
         for fit in members:
             assert fit.batch_id is not None
-            self.batches.setdefault(fit.batch_id, []).append(fit)
+            self.model.batches.setdefault(fit.batch_id, []).append(fit)
 
     @rule(fate=FATES, place=PLACES)
     @precondition(lambda self: self.claims)
     def cancel(self, fate: Fate, place: int) -> None:
-        fit = _at(place, [*self.fits.values()])
+        fit = _at(place, [*self.model.fits.values()])
         step = partial(lifecycle.cancel, fit_id=fit.id, owner=OWNER)
         if fit.status in ENDED:
             self._refused(fate, step)
         elif self.take(fate, step, _is_cancelled):
-            self._cancelled(fit)
+            self.model.cancelled(fit)
 
     @rule(fate=FATES, place=PLACES)
-    @precondition(lambda self: self.claims and self.batches)
+    @precondition(lambda self: self.claims and self.model.batches)
     def cancel_batch(self, fate: Fate, place: int) -> None:
-        batch_id, members = _at(place, [*self.batches.items()])
+        batch_id, members = _at(place, [*self.model.batches.items()])
         step = partial(batches.cancel_batch, batch_id=batch_id, owner=OWNER)
         if all(fit.status in ENDED for fit in members):
             self._refused(fate, step)
         elif self.take(fate, step, lambda _: None):
             for fit in members:
-                self._cancelled(fit)
+                self.model.cancelled(fit)
 
     # What workers do.
 
     @rule(fate=FATES, place=PLACES, worker=st.sampled_from(WORKERS), is_sent_for=st.booleans())
-    @precondition(lambda self: self.waiting)
+    @precondition(lambda self: self.model.waiting)
     def claim(self, fate: Fate, place: int, worker: str, is_sent_for: bool) -> None:
-        queue = _at(place, self.waiting).queue
+        queue = _at(place, self.model.waiting).queue
         if is_sent_for:
             self.here.events.client.lpop(queue)
-        chosen = self._next(queue)
+        chosen = self.model.next_of(queue)
 
         def check(claims: list[Claim]) -> None:
             assert [claim.fit_id for claim in claims] == [fit.id for fit in chosen]
@@ -156,15 +153,16 @@ class Life(RuleBasedStateMachine):
 
         step = partial(lifecycle.claim_waiting, queue=queue, worker=worker)
         if self.take(fate, step, check):
-            self._claimed(chosen, worker)
+            self.model.claimed(chosen, worker)
 
     @rule(fate=FATES, places=st.lists(PLACES, min_size=1, max_size=3))
     @precondition(lambda self: self.claims)
     def renew(self, fate: Fate, places: Sequence[int]) -> None:
         claims = [_at(place, self.claims) for place in places]
-        good = {claim.fit_id: claim.fence for claim in claims if self._holds(claim)}
+        good = {claim.fit_id: claim.fence for claim in claims if self.model.holds(claim)}
         expected = [
-            self.fits[claim.fit_id].status if self._holds(claim) else None for claim in claims
+            self.model.fits[claim.fit_id].status if self.model.holds(claim) else None
+            for claim in claims
         ]
 
         def check(said: list[str | None]) -> None:
@@ -173,7 +171,7 @@ class Life(RuleBasedStateMachine):
         renewed = [(claim, {"step": 1}) for claim in claims]
         if self.take(fate, partial(lifecycle.renew_all, held=renewed), check):
             for fit_id in good:
-                self.fits[fit_id].lease = self.clock.now + LEASE_SECONDS
+                self.model.fits[fit_id].lease = self.clock.now + LEASE_SECONDS
 
     @rule(
         fate=FATES,
@@ -187,7 +185,7 @@ class Life(RuleBasedStateMachine):
         expected = []
         for end in ends:
             fit_id = end.claim.fit_id
-            expected.append(self._holds(end.claim) and fit_id not in good)
+            expected.append(self.model.holds(end.claim) and fit_id not in good)
             if expected[-1]:
                 good[fit_id] = end
 
@@ -196,14 +194,14 @@ class Life(RuleBasedStateMachine):
 
         if self.take(fate, partial(lifecycle.finish, ends=ends), check):
             for fit_id, end in good.items():
-                self._ended(self.fits[fit_id], end)
+                self.model.ended(self.model.fits[fit_id], end)
 
     @rule(fate=FATES, place=PLACES)
     @precondition(lambda self: self.claims)
     def give_back(self, fate: Fate, place: int) -> None:
         claim = _at(place, self.claims)
-        fit = self.fits[claim.fit_id]
-        good = self._holds(claim) and fit.status == "running"
+        fit = self.model.fits[claim.fit_id]
+        good = self.model.holds(claim) and fit.status == "running"
 
         def check(said: bool) -> None:
             assert said is good
@@ -217,24 +215,24 @@ class Life(RuleBasedStateMachine):
         """Whoever had it believes to hold it still."""
         self.turn_the_clock(LEASE_SECONDS + 1)
         self.sweep(Fate())
-        if self.waiting:
+        if self.model.waiting:
             self.claim(Fate(), place, worker, is_sent_for=True)
 
     # What sweepers, clocks and brokers do.
 
     @rule(fate=FATES, worker=st.sampled_from(WORKERS), out_of_memory=st.booleans())
-    @precondition(lambda self: any(fit.held for fit in self.fits.values()))
+    @precondition(lambda self: any(fit.held for fit in self.model.fits.values()))
     def note_lost(self, fate: Fate, worker: str, out_of_memory: bool) -> None:
         step = partial(lifecycle.note_lost, workers=[worker], out_of_memory=out_of_memory)
         if self.take(fate, step, lambda _: None):
-            for fit in self.fits.values():
+            for fit in self.model.fits.values():
                 if fit.held and fit.worker == worker and fit.lease:
                     fit.lease, fit.error = 0.0, "out_of_memory" if out_of_memory else None
 
     @rule(fate=FATES)
     def sweep(self, fate: Fate) -> None:
         if self.take(fate, self._sweep, lambda _: None):
-            self._swept()
+            self.model.swept()
 
     @rule(fate=FATES, spared=st.integers(1, 4))
     def sweep_in_two(self, fate: Fate, spared: int) -> None:
@@ -268,19 +266,19 @@ class Life(RuleBasedStateMachine):
             fit.id: (
                 fit.status, fit.attempt, fit.fence, fit.lease, fit.grouped, fit.alone, fit.result
             )
-            for fit in self.fits.values()
+            for fit in self.model.fits.values()
         }  # fmt: skip
         for one in found:
-            assert (one.error or {}).get("code") == self.fits[one.id].error
+            assert (one.error or {}).get("code") == self.model.fits[one.id].error
             assert (one.finished_at is not None) == (one.status in ENDED)
 
     @invariant()
     def batches_end_with_their_last_fit(self) -> None:
         with self.database.read() as connection:
             rows = connection.execute(select(tables.batches)).all()
-        assert {row.id for row in rows} == self.batches.keys()
+        assert {row.id for row in rows} == self.model.batches.keys()
         for row in rows:
-            statuses = [fit.status for fit in self.batches[row.id]]
+            statuses = [fit.status for fit in self.model.batches[row.id]]
             assert (row.finished_at is not None) == all(one in ENDED for one in statuses)
             if row.counts:
                 assert row.counts == {name: statuses.count(name) for name in row.counts}
@@ -289,47 +287,36 @@ class Life(RuleBasedStateMachine):
     def messages_are_owed_once(self) -> None:
         with self.database.read() as connection:
             subjects = connection.execute(select(tables.deliveries.c.subject)).scalars().all()
-        ended = [fit.id for fit in self.fits.values() if fit.hooked and fit.status in ENDED]
+        ended = [fit.id for fit in self.model.fits.values() if fit.hooked and fit.status in ENDED]
         assert sorted(subjects) == sorted(ended)
 
     def teardown(self) -> None:
         """Whatever has been, a worker that comes when it is sent for sees every fit to its end."""
         for _ in range(TURNS):
-            if all(fit.status in ENDED for fit in self.fits.values()):
+            if all(fit.status in ENDED for fit in self.model.fits.values()):
                 break
             self.clock.now += 6
             lifecycle.sweep(self.here, self.clock.now)
-            self._swept()
+            self.model.swept()
             for queue in FIT_QUEUES:
                 self._work(queue)
-        assert [fit for fit in self.fits.values() if fit.status not in ENDED] == []
+        assert [fit for fit in self.model.fits.values() if fit.status not in ENDED] == []
         self.the_rows_are_the_models()
         self.batches_end_with_their_last_fit()
         self.messages_are_owed_once()
 
     def _work(self, queue: str) -> None:
         while self.here.events.client.lpop(queue) is not None:
-            chosen = self._next(queue)
+            chosen = self.model.next_of(queue)
             claims = lifecycle.claim_waiting(self.here, queue, "last")
             assert [claim.fit_id for claim in claims] == [fit.id for fit in chosen]
-            self._claimed(chosen, "last")
+            self.model.claimed(chosen, "last")
             ends = [self._end(claim, "succeeded") for claim in claims]
             assert all(lifecycle.finish(self.here, ends))
             for fit, end in zip(chosen, ends, strict=True):
-                self._ended(fit, end)
+                self.model.ended(fit, end)
 
-    # The model's own steps.
-
-    @property
-    def n_unended(self) -> int:
-        """How many fits wait or run."""
-        return sum(fit.status not in ENDED for fit in self.fits.values())
-
-    @property
-    def waiting(self) -> list[Fit]:
-        """The fits that wait, those that are claimed first in front."""
-        waiting = [fit for fit in self.fits.values() if fit.status == "queued"]
-        return sorted(waiting, key=lambda fit: (fit.created_at, fit.id))
+    # What the steps are made of.
 
     def _body(self, *, long: bool, hooked: bool) -> dict[str, Any]:
         how = {"steps": 1_000_000, "strategy": "reference"} if long else {"steps": 3}
@@ -344,27 +331,10 @@ class Life(RuleBasedStateMachine):
         new = [
             Fit(fit_id, queue, self.clock.now, hooked, batch_id)
             for fit_id, batch_id in rows
-            if fit_id not in self.fits
+            if fit_id not in self.model.fits
         ]
-        self.fits.update({fit.id: fit for fit in new})
+        self.model.fits.update({fit.id: fit for fit in new})
         return new
-
-    def _holds(self, claim: Claim) -> bool:
-        fit = self.fits[claim.fit_id]
-        return fit.held and fit.fence == claim.fence
-
-    def _next(self, queue: str) -> list[Fit]:
-        """What a claim takes."""
-        waiting = [fit for fit in self.waiting if fit.queue == queue]
-        if queue == FITS_CPU or not waiting or waiting[0].alone:
-            return waiting[:1]
-        n = next((i for i, fit in enumerate(waiting) if fit.alone), len(waiting))
-        return waiting[:n]
-
-    def _claimed(self, chosen: Sequence[Fit], worker: str) -> None:
-        for fit in chosen:
-            fit.status, fit.worker, fit.fence = "running", worker, fit.fence + 1
-            fit.lease, fit.grouped = self.clock.now + LEASE_SECONDS, len(chosen) > 1
 
     def _end(self, claim: Claim, status: Outcome) -> End:
         self.n_results += 1
@@ -375,17 +345,6 @@ class Life(RuleBasedStateMachine):
             {"final_loss": float(self.n_results)},
             {"code": "numerical"} if status == "failed" else None,
         )
-
-    def _ended(self, fit: Fit, end: End) -> None:
-        fit.release("cancelled" if fit.status == "cancelling" else end.status)
-        fit.result = end.result
-        fit.error = None if end.error is None else end.error["code"]
-
-    def _cancelled(self, fit: Fit) -> None:
-        if fit.status == "queued":
-            fit.release("cancelled")
-        elif fit.status == "running":
-            fit.status = "cancelling"
 
     def _refused(self, fate: Fate, step: Callable[[Context], Any]) -> None:
         try:
@@ -398,24 +357,6 @@ class Life(RuleBasedStateMachine):
         # The keeper tries again.
         with suppress(*BROKER_ERRORS):
             lifecycle.sweep(context, self.clock.now)
-
-    def _swept(self) -> None:
-        latest = self.clock.now + LEASE_SECONDS + 60
-        for fit in self.fits.values():
-            if fit.lease is None or self.clock.now <= fit.lease <= latest:
-                continue
-            if fit.status == "cancelling":
-                fit.release("cancelled")
-                fit.error = None
-            elif fit.grouped:
-                fit.alone, fit.error = True, None
-                fit.release("queued")
-            elif fit.attempt < MAX_ATTEMPTS:
-                fit.attempt, fit.error = fit.attempt + 1, None
-                fit.release("queued")
-            else:
-                fit.release("failed")
-                fit.error = fit.error or "worker_lost"
 
 
 def _is_queued(said: Mapping[str, Any]) -> None:

@@ -11,7 +11,8 @@ from service import datasets
 from service.context import Context
 from service.schemas.datasets import DatasetRequest
 from tests.service.conftest import OWNER
-from tests.service.life_model import CLOCKED, LEASE_SECONDS, MAX_ATTEMPTS, Life
+from tests.service.life_expected import LEASE_SECONDS, MAX_ATTEMPTS
+from tests.service.life_model import CLOCKED, Life
 from tests.service.life_parts import MortalDatabase
 
 
