@@ -101,12 +101,18 @@ class Courier:
 
     def _claim(self, now: float) -> list[Any]:
         """What is due, as far as there are places; these are then taken."""
-        rows = [] if self._is_woken() else self._claim_known(now)
-        if not rows:
-            with self._context.database.read() as connection:
-                self._due = set(queries.due_hosts(connection, now))
+        has_looked = self._is_woken() or not self._due
+        if has_looked:
+            self._look_for_hosts(now)
+        rows = self._claim_known(now)
+        if not rows and not self._due and not has_looked:
+            self._look_for_hosts(now)
             rows = self._claim_known(now)
         return rows
+
+    def _look_for_hosts(self, now: float) -> None:
+        with self._context.database.read() as connection:
+            self._due = set(queries.due_hosts(connection, now))
 
     def _is_woken(self) -> bool:
         """Whether somebody has something new to try since this was last asked."""
