@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import orjson
@@ -95,8 +94,7 @@ def _queue(
                 fit_queries.insert_artifacts(connection, artifacts)
             redeem(connection, ticket, row["id"])
 
-        hold = partial(hold_queue, context.settings, owner=row["owner"])
-        add_all(context, members.new, also=insert, hold=hold)
+        add_all(context, row["owner"], members.new, also=insert, hold=hold_queue)
 
 
 def _refuse_metric(select: Select, members: Members) -> None:

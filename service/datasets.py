@@ -13,7 +13,7 @@ from service.database import datasets as queries
 from service.errors import Conflict, Gone, InvalidInput, NotFound, Place, Quota, QuotaExceeded
 from service.idempotency import Ticket, redeem
 from service.ids import new_id, rfc3339
-from service.limits import hold_bounded
+from service.limits import Hold, hold_bounded
 from service.retention import expiry, has_expired
 from service.schemas.datasets import DatasetRequest
 from service.schemas.lists import ListQuery, Page
@@ -157,32 +157,30 @@ def add(
     context: Context,
     new: NewDataset,
     also: Callable[[Connection], None] = _nothing_else,
-    hold: Callable[[Connection], None] | None = None,
+    hold: Hold = hold_bounded,
 ) -> None:
     """Keep the dataset, as `add_all` keeps several."""
-    add_all(context, [new], also, hold)
+    add_all(context, new.row["owner"], [new], also, hold)
 
 
 def add_all(
     context: Context,
+    owner: str,
     new: Sequence[NewDataset],
     also: Callable[[Connection], None],
-    hold: Callable[[Connection], None] | None = None,
+    hold: Hold,
 ) -> None:
-    """Keep the datasets: the objects first, the rows last. Equal content of one owner is kept once.
+    """Keep an owner's datasets: the objects first, the rows last. Equal content is kept once.
 
     `also` is part of the one transaction that inserts the rows; where it raises nothing is kept.
-    `hold` begins it, for whoever counts more than the owner's bytes.
+    `hold` begins it: whoever counts more than the owner's bytes holds more.
     """
     put: set[str] = set()
     try:
         missing = [one for one in new if not _has_content(context, one)]
         _put_all(context, missing, put)
         with context.database.write() as connection:
-            if hold is not None:
-                hold(connection)
-            elif new:
-                hold_bounded(context.settings, connection, new[0].row["owner"])
+            hold(context.settings, connection, owner)
             used = {_insert(context, connection, one, put) for one in new}
             _refuse_too_many_bytes(context, connection, new, used)
             also(connection)

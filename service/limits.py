@@ -1,5 +1,6 @@
 """What an owner may have at most: set for everybody, or less with a key."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -49,6 +50,10 @@ def _stricter(settings: Settings, name: str, own: Any) -> Any:
     if not isinstance(own, int) or general is None:
         return own
     return min(own, general)
+
+
+# What a transaction begins with that counts what an owner has.
+Hold = Callable[[Settings, Connection, str], None]
 
 
 def hold_bounded(settings: Settings, connection: Connection, owner: str) -> None:

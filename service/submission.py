@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import structlog
@@ -70,12 +69,11 @@ def _queue(
             _insert(context, connection, row, artifacts)
             redeem(connection, ticket, row["id"])
 
-        hold = partial(hold_queue, context.settings, owner=row["owner"])
         if ready.new is not None:
-            add(context, ready.new, also=insert, hold=hold)
+            add(context, ready.new, also=insert, hold=hold_queue)
         else:
             with context.database.write() as connection:
-                hold(connection)
+                hold_queue(context.settings, connection, row["owner"])
                 _hold(connection, row["dataset_id"], "/dataset")
                 insert(connection)
     facts = {"digest": ready.dataset["digest"], "n_rows": ready.dataset["n_rows"]}
