@@ -133,3 +133,11 @@ def context(settings: Settings) -> Iterator[Context]:
 def table() -> DatasetRequest:
     """Three points of a line."""
     return DatasetRequest(columns={"x": [1.0, 2.0, 3.0], "y": [2.0, 3.0, 4.0]})
+
+
+@pytest.fixture
+def csv_file(tmp_path: Path) -> str:
+    """A table's file."""
+    path = tmp_path / "data.csv"
+    path.write_text("x,y\n1,2\n")
+    return str(path)

@@ -15,15 +15,6 @@ from tests.service.commands import (
 )
 from tests.service.scripted import problem, said, scripted
 
-
-@pytest.fixture
-def table(tmp_path: Path) -> str:
-    """A table's file."""
-    path = tmp_path / "data.csv"
-    path.write_text("x,y\n1,2\n")
-    return str(path)
-
-
 WRONG: list[tuple[list[str], str]] = [
     (["get", "what"], "is no id"),
     (["get", "fit_../../metrics"], "is no id"),
@@ -61,21 +52,21 @@ WRONG: list[tuple[list[str], str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "why"), WRONG)
-def test_a_wrong_command_sends_nothing(table: str, arguments: list[str], why: str) -> None:
+def test_a_wrong_command_sends_nothing(csv_file: str, arguments: list[str], why: str) -> None:
     with scripted() as script:
-        result = thalweg(script, *(table if one == "DATA" else one for one in arguments))
+        result = thalweg(script, *(csv_file if one == "DATA" else one for one in arguments))
 
     assert result.exit_code == Exit.WRONG_USAGE, result.output
     assert why in result.stderr
     assert (result.stdout, script.requests) == ("", [])
 
 
-def test_a_refusal_says_what_to_mend(table: str) -> None:
+def test_a_refusal_says_what_to_mend(csv_file: str) -> None:
     places = [{"pointer": "/target", "detail": "the dataset has no column 'z'"}]
     refusal = problem(422, "invalid_input", "the dataset has no column 'z'", errors=places)
     answers = {"POST /v1/datasets": said(DATASET, 201), "POST /v1/fits": refusal}
     with scripted(**answers, **{"GET /v1/fits": problem(401, "unauthorized", "no key")}) as script:
-        refused = thalweg(script, "fit", table, "--target", "z")
+        refused = thalweg(script, "fit", csv_file, "--target", "z")
         unknown = thalweg(script, "list", "--key", "wrong\n")
 
     assert (refused.exit_code, refused.stdout) == (Exit.REFUSED, "")
@@ -85,14 +76,14 @@ def test_a_refusal_says_what_to_mend(table: str) -> None:
     assert unknown.stderr == "thalweg: no key\nthalweg: give the key in THALWEG_KEY, or by --key\n"
 
 
-def test_what_a_fit_is_asked_for(table: str) -> None:
+def test_what_a_fit_is_asked_for(csv_file: str) -> None:
     answers = {
         "POST /v1/datasets": said(DATASET, 201),
         "POST /v1/fits": said(fit("succeeded"), 202),
     }
     with scripted(**answers) as script:
         result = thalweg(
-            script, "fit", table, "--target", "y", "--hidden", "8,8", "--optimizer", "adam",
+            script, "fit", csv_file, "--target", "y", "--hidden", "8,8", "--optimizer", "adam",
             "--seed", "3", "--set", "steps=5", "--set", "seed=4", "--detach",
         )  # fmt: skip
 

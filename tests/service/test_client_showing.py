@@ -27,14 +27,6 @@ from tests.service.commands import (
 from tests.service.scripted import Answer, problem, said, scripted
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> str:
-    """A table's file."""
-    path = tmp_path / "data.csv"
-    path.write_text("x,y\n1,2\n")
-    return str(path)
-
-
 def test_every_retry_is_told_on_stderr_alone() -> None:
     busy = problem(503, "queue_full", "the queue is full", retry_after=0)
     with scripted(**{f"GET {FIT_PATH}": [busy, said(fit("succeeded"))]}) as script:
@@ -47,7 +39,7 @@ def test_every_retry_is_told_on_stderr_alone() -> None:
 
 
 @pytest.mark.parametrize("metric", ["train.loss", "validation.loss", "train.r2"])
-def test_a_sweeps_table_goes_by_its_metric(table: str, metric: str) -> None:
+def test_a_sweeps_table_goes_by_its_metric(csv_file: str, metric: str) -> None:
     mode = "max" if metric == "train.r2" else "min"
     ended = batch("succeeded", metric, mode, succeeded=2)
     answers = {
@@ -57,7 +49,9 @@ def test_a_sweeps_table_goes_by_its_metric(table: str, metric: str) -> None:
     }
     axis = "model.hidden=[4,0],[4,1]"
     with scripted(**answers) as script:
-        swept = thalweg(script, "sweep", table, "--target", "y", "--grid", axis, "--metric", metric)
+        swept = thalweg(
+            script, "sweep", csv_file, "--target", "y", "--grid", axis, "--metric", metric
+        )
 
     rows = [line for line in swept.stdout.splitlines() if "fit_" in line]
     assert metric in swept.stdout

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from service.schemas.answers.common import Answer, StopReason, Timestamp, Url
+from service.schemas.answers.common import Answer, Page, StopReason, Timestamp, Url
 from service.schemas.answers.fits import Metrics
 from service.schemas.common import FitStatus
 
@@ -58,13 +58,10 @@ class Batch(Answer):
     urls: dict[str, Url]
 
 
-class BatchList(Answer):
+class BatchList(Page):
     """A page of batches, newest first."""
 
-    object: Literal["list"]
     data: list[Batch]
-    has_more: bool
-    next_cursor: str | None
 
 
 class BatchResult(Answer):

@@ -1,6 +1,6 @@
 """What all answers have in common."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,3 +18,12 @@ class Answer(BaseModel):
     """What an answer holds; a later version may hold more."""
 
     model_config = ConfigDict(extra="allow")
+
+
+class Page(Answer):
+    """What is listed, newest first, a page at a time."""
+
+    object: Literal["list"]
+    data: list[Any]
+    has_more: bool
+    next_cursor: str | None

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.schemas.answers.common import Answer, Timestamp
+from service.schemas.answers.common import Answer, Page, Timestamp
 
 
 class ColumnSummary(Answer):
@@ -43,10 +43,7 @@ class DatasetContent(Answer):
     columns: dict[str, list[float | str]]
 
 
-class DatasetList(Answer):
+class DatasetList(Page):
     """A page of datasets, newest first."""
 
-    object: Literal["list"]
     data: list[Dataset]
-    has_more: bool
-    next_cursor: str | None

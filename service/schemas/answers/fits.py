@@ -5,9 +5,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from service.schemas.answers.checks import CheckOutcome
-from service.schemas.answers.common import Answer, StopReason, Timestamp, Url
-from service.schemas.answers.jobs import DatasetOfFit, FitError, Progress
-from service.schemas.common import FitStatus
+from service.schemas.answers.common import Answer, Page, Url
+from service.schemas.answers.jobs import FitError, Job
 
 
 class LossHistory(Answer):
@@ -41,21 +40,11 @@ class Artifacts(Answer):
     reproduce: Url | None = None
 
 
-class Fit(Answer):
+class Fit(Job):
     """A spec, its dataset, and what came out."""
 
     id: str = Field(examples=["fit_01KB2Q3M6X8T5V9W0Y1Z2A3B4C"])
     object: Literal["fit"]
-    status: FitStatus
-    stop_reason: StopReason | None
-    created_at: Timestamp
-    started_at: Timestamp | None
-    finished_at: Timestamp | None
-    expires_at: Timestamp | None
-    attempt: int
-    spec: dict[str, Any]
-    dataset: DatasetOfFit
-    progress: Progress
     weights: dict[str, Any] | None
     coefficients: dict[str, Any] | None
     final_loss: float | None
@@ -72,13 +61,10 @@ class Fit(Answer):
     urls: dict[str, Url]
 
 
-class FitList(Answer):
+class FitList(Page):
     """A page of fits, newest first."""
 
-    object: Literal["list"]
     data: list[Fit]
-    has_more: bool
-    next_cursor: str | None
 
 
 class ValidFit(Answer):

@@ -2,7 +2,8 @@
 
 from typing import Any, Literal
 
-from service.schemas.answers.common import Answer
+from service.schemas.answers.common import Answer, StopReason, Timestamp
+from service.schemas.common import FitStatus
 
 
 class DatasetOfFit(Answer):
@@ -23,6 +24,23 @@ class Progress(Answer):
     loss: float | None
     lr: float | None
     eta_seconds: float | None
+
+
+class Job(Answer):
+    """What every job says of its life."""
+
+    id: str
+    object: str
+    status: FitStatus
+    stop_reason: StopReason | None
+    created_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
+    expires_at: Timestamp | None
+    attempt: int
+    spec: dict[str, Any]
+    dataset: DatasetOfFit
+    progress: Progress
 
 
 class FitError(Answer):

@@ -4,9 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from service.schemas.answers.common import Answer, StopReason, Timestamp, Url
-from service.schemas.answers.jobs import DatasetOfFit, FitError, Progress
-from service.schemas.common import FitStatus
+from service.schemas.answers.common import Answer, Page, Url
+from service.schemas.answers.jobs import FitError, Job
 
 
 class LrSuggestion(Answer):
@@ -30,21 +29,11 @@ class LrCurve(Answer):
     stop_reason: Literal["completed", "diverged"] | None
 
 
-class LrRangeTest(Answer):
+class LrRangeTest(Job):
     """A spec with the rates to try, its dataset, and the curve that came out."""
 
     id: str = Field(examples=["lrt_01KB2Q3M6X8T5V9W0Y1Z2A3B4C"])
     object: Literal["lr_range_test"]
-    status: FitStatus
-    stop_reason: StopReason | None
-    created_at: Timestamp
-    started_at: Timestamp | None
-    finished_at: Timestamp | None
-    expires_at: Timestamp | None
-    attempt: int
-    spec: dict[str, Any]
-    dataset: DatasetOfFit
-    progress: Progress
     result: LrCurve | None
     plots: dict[str, Url]
     diagnostics: dict[str, Any] | None
@@ -55,10 +44,7 @@ class LrRangeTest(Answer):
     urls: dict[str, Url]
 
 
-class LrRangeTestList(Answer):
+class LrRangeTestList(Page):
     """A page of learning-rate range tests, newest first."""
 
-    object: Literal["list"]
     data: list[LrRangeTest]
-    has_more: bool
-    next_cursor: str | None
