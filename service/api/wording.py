@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from service.api.taken import Path, Taken, of_the_kind, taken_at
+from service.api.object_shapes import ObjectShape, Path, of_the_kind, shapes_at, value_at
 from service.schemas.batches import PATH_PATTERN
 from service.schemas.common import DELIMITER_PATTERN, KEY_PATTERN, NO_NUL
 from service.schemas.webhooks import URL_PATTERN
@@ -62,9 +62,9 @@ _PREFIXES = ("Value error, ", "Input ", "String ")
 
 def wrong_value(model: type[BaseModel], error: Mapping[str, Any], path: Path, sent: Any) -> str:
     """Why the value at the path cannot be, and how it is written."""
-    kind, value, context = error["type"], _at(sent, path), error.get("ctx", {})
+    kind, value, context = error["type"], value_at(sent, path), error.get("ctx", {})
     if kind in _OBJECTS:
-        return f"should be an object{_example(taken_at(model, path, sent), value)}"
+        return f"should be an object{_example(shapes_at(model, path, sent), value)}"
     if kind in _LISTS:
         return f"should be a list{_as_list(value)}"
     if kind in _LENGTHS:
@@ -87,8 +87,8 @@ def _in_our_words(said: str) -> str:
 def unknown_field(model: type[BaseModel], path: Path, sent: Any) -> str:
     """Who else takes a field of that name, or which fields there are."""
     name = _shortened(str(path[-1]))
-    every = taken_at(model, path[:-1], sent)
-    own = of_the_kind(every, _at(sent, path[:-1]))
+    every = shapes_at(model, path[:-1], sent)
+    own = of_the_kind(every, value_at(sent, path[:-1]))
     known = _unique(field for one in own for field in one.fields)
     others = [one for one in every if one not in own]
     close = _closest(name, known)
@@ -114,14 +114,16 @@ def unknown_kind(tag: str, said: str, known: Sequence[str]) -> str:
 
 def missing_kind(model: type[BaseModel], tag: str, path: Path, sent: Any) -> str:
     """Which kinds there are, and which of them take what was sent."""
-    every = [one for one in taken_at(model, path, sent) if one.kind is not None]
-    given = set(_at(sent, path) or ())
+    every = [one for one in shapes_at(model, path, sent) if one.kind is not None]
+    given = set(value_at(sent, path) or ())
     kinds = [one.kind for one in every if given and given <= {*one.fields}]
     meant = [kind for kind in kinds if kind is not None] or [str(one.kind) for one in every]
     return f"the field {tag!r} is required: {'one of ' * (len(meant) > 1)}{', '.join(meant)}"
 
 
-def _of_another_kind(name: str, meant: str, own: Sequence[Taken], others: Sequence[Taken]) -> str:
+def _of_another_kind(
+    name: str, meant: str, own: Sequence[ObjectShape], others: Sequence[ObjectShape]
+) -> str:
     kinds = [str(one.kind) for one in others if meant in one.fields]
     takes = f"{', '.join(kinds)} {'takes' if len(kinds) == 1 else 'take'}"
     theirs = f"{takes} {'it' if meant == name else repr(meant)}"
@@ -131,7 +133,7 @@ def _of_another_kind(name: str, meant: str, own: Sequence[Taken], others: Sequen
     return f"{here}: {theirs}; {f'{kind} has' if kind else 'there are'} {fields}"
 
 
-def _example(objects: Sequence[Taken], value: Any) -> str:
+def _example(objects: Sequence[ObjectShape], value: Any) -> str:
     """An object as it is written: of the kind that was sent as a text, if it was."""
     kinds = _unique(one.kind for one in objects if one.kind is not None)
     close = _closest(value, kinds) if isinstance(value, str) else None
@@ -180,11 +182,3 @@ def _shortened(name: str) -> str:
 
 def _unique(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
-
-
-def _at(sent: Any, path: Path) -> Any:
-    for part in path:
-        inside = isinstance(sent, dict) and part in sent
-        at = isinstance(sent, list) and isinstance(part, int) and part < len(sent)
-        sent = sent[part] if inside or at else None
-    return sent

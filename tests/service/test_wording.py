@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from service.api import taken
+from service.api import object_shapes
 from service.api.queries import ReadParameters
 from service.api.validation import MOST_PLACES, parse_json, parse_mapping, parse_object
 from service.errors import InvalidInput, Place
@@ -194,12 +194,12 @@ def test_a_column_with_two_parts_is_told_which_there_are() -> None:
 
 
 def test_a_schema_is_described_once_for_all_mistakes() -> None:
-    taken._schema.cache_clear()
+    object_shapes._schema.cache_clear()
     many = {f"wrong{i}": 1 for i in range(100)}
 
     assert len(told(FitRequest, FIT | many)) == MOST_PLACES
 
-    assert taken._schema.cache_info().misses == 1
+    assert object_shapes._schema.cache_info().misses == 1
 
 
 def test_a_very_long_name_is_cut_and_looked_for_nowhere() -> None:

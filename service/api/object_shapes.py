@@ -13,7 +13,7 @@ Path = Sequence[str | int]
 _TAG = "kind"
 
 
-class Taken(NamedTuple):
+class ObjectShape(NamedTuple):
     """An object that may stand at a place: its fields, and its kind where it has one.
 
     `below` are the fields of the objects in its fields, as far as every kind of them has them.
@@ -24,7 +24,7 @@ class Taken(NamedTuple):
     below: Mapping[str, frozenset[str]]
 
 
-def taken_at(model: type[BaseModel], path: Path, sent: Any) -> list[Taken]:
+def shapes_at(model: type[BaseModel], path: Path, sent: Any) -> list[ObjectShape]:
     """The objects that may stand at the path into what was sent: of a union, every member.
 
     On the way there a member is known by the kind that was sent.
@@ -34,13 +34,13 @@ def taken_at(model: type[BaseModel], path: Path, sent: Any) -> list[Taken]:
     for part in path:
         steps = [step for node in _of_the_kind(nodes, sent) for step in _steps(node, part)]
         nodes = [node for step in steps for node in _alternatives(schema, step)]
-        sent = _inside(sent, part)
-    return [_taken(schema, node) for node in nodes if "properties" in node]
+        sent = value_at(sent, [part])
+    return [_shape_of(schema, node) for node in nodes if "properties" in node]
 
 
-def of_the_kind(objects: Sequence[Taken], sent: Any) -> list[Taken]:
+def of_the_kind(objects: Sequence[ObjectShape], sent: Any) -> list[ObjectShape]:
     """Those of the kind that was sent; all of them where none was."""
-    kind = sent.get(_TAG) if isinstance(sent, dict) else None
+    kind = value_at(sent, [_TAG])
     return [one for one in objects if one.kind is not None and one.kind == kind] or [*objects]
 
 
@@ -51,7 +51,7 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _of_the_kind(nodes: Sequence[Node], sent: Any) -> Sequence[Node]:
-    kind = sent.get(_TAG) if isinstance(sent, dict) else None
+    kind = value_at(sent, [_TAG])
     return [node for node in nodes if kind is not None and _kind(node) == kind] or nodes
 
 
@@ -68,15 +68,18 @@ def _steps(node: Node, part: str | int) -> Iterator[Node]:
             yield step
 
 
-def _inside(sent: Any, part: str | int) -> Any:
-    if isinstance(sent, dict):
-        return sent.get(part)
-    return sent[part] if isinstance(sent, list) and isinstance(part, int) else None
+def value_at(sent: Any, path: Path) -> Any:
+    """What was sent at the path; None where there is nothing."""
+    for part in path:
+        inside = isinstance(sent, dict) and part in sent
+        at = isinstance(sent, list) and isinstance(part, int) and part < len(sent)
+        sent = sent[part] if inside or at else None
+    return sent
 
 
-def _taken(root: Node, node: Node) -> Taken:
+def _shape_of(root: Node, node: Node) -> ObjectShape:
     below = {name: _common(root, inner) for name, inner in node["properties"].items()}
-    return Taken(_kind(node), tuple(node["properties"]), below)
+    return ObjectShape(_kind(node), tuple(node["properties"]), below)
 
 
 def _common(root: Node, node: Node) -> frozenset[str]:
