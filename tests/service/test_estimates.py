@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from service.errors import InvalidInput
 from service.estimates import estimate
-from service.fit_sizes import is_compiled, sizes_of
+from service.fit_sizes import is_compiled, is_large, sizes_of
 from service.memory_estimates import STATE_NUMBERS
 from service.resolution import resolve
 from service.schemas.fits import FitRequest
@@ -204,3 +204,4 @@ def test_what_is_compiled_is_the_planners_choice(
 
     sizes = sizes_of(request, spec, facts, None)
     assert is_compiled(request, sizes) == (chosen == "kernels")
+    assert is_large(request, sizes) == (chosen == "large")

@@ -21,7 +21,6 @@ N_LANES = 8
 
 _DOUBLE = ir.DoubleType()
 _LINE = ir.VectorType(_DOUBLE, N_LANES)
-_SHORT_LINE = ir.VectorType(ir.FloatType(), N_LANES)
 _NUMBER_BYTES = 8
 
 
@@ -111,14 +110,6 @@ def _typed_lanes(typing: Any, number: Any) -> Any:
     return LANES(types.float64), write
 
 
-def _typed_rounded(typing: Any, value: Any) -> Any:
-    def write(context: Any, builder: Any, signed: Any, values: Any) -> Any:
-        short, long = (_SHORT_LINE, _LINE) if value is LANES else (ir.FloatType(), _DOUBLE)
-        return builder.fpext(builder.fptrunc(values[0], short), long)
-
-    return value(value), write
-
-
 def _typed_function(name: str) -> Callable[..., Any]:
     """One of LLVM's own functions of a number."""
 
@@ -152,8 +143,6 @@ load: Callable[..., Any] = instruction(_typed_load)
 store: Callable[..., None] = instruction(_typed_store)
 # (number): the same one in every lane.
 lanes_of: Callable[..., Any] = instruction(_typed_lanes)
-# (value): as a float32 holds it.
-rounded: Callable[..., Any] = instruction(_typed_rounded)
 root: Callable[..., Any] = instruction(_typed_function("sqrt"))
 magnitude: Callable[..., Any] = instruction(_typed_function("fabs"))
 # (value, bound): whether no lane is above the bound's; what is not a number is.

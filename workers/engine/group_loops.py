@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from workers.engine import lane_loops, spectral_loops, spectrum_loops, table_loops
 from workers.engine.compiled import borrowed, compiled_to_the_letter, internal_to_the_letter
 from workers.engine.compiled_lanes import N_LANES
-from workers.engine.lane_loops import Bench, Kept, Way
+from workers.engine.lane_loops import Histories, Scratch, Steps
 from workers.engine.spectral_loops import HeldOut, Record, Rule, Span, State
 from workers.engine.spectrum_loops import Factor, Spectrum
 from workers.engine.table_loops import Line, Table
@@ -129,70 +129,71 @@ def room(group: Group, every: int) -> Descended:
 @compiled_to_the_letter
 def descend_group(group: Group, form: Form, out: Descended, first: int, stop: int) -> None:
     """Fit those of the cut [first, stop), each as if it were alone."""
-    _descend_cut(group, form, out, lane_loops.bench_for(group.x, group.coefficients), (first, stop))
+    scratch = lane_loops.scratch_for(group.x, group.coefficients)
+    _descend_cut(group, form, out, scratch, (first, stop))
 
 
 @internal_to_the_letter
 def _descend_cut(
-    group: Group, form: Form, out: Descended, bench: Bench, cut: tuple[int, int]
+    group: Group, form: Form, out: Descended, scratch: Scratch, cut: tuple[int, int]
 ) -> None:
-    group, out, bench = borrowed(group), borrowed(out), borrowed(bench)
+    group, out, scratch = borrowed(group), borrowed(out), borrowed(scratch)
     b, stop = cut
     while b < stop:
         n = min(N_LANES, stop - b)
-        if not (form.alike and n == N_LANES and _descend_line(group, form, out, bench, b)):
+        if not (form.alike and n == N_LANES and _descend_line(group, form, out, scratch, b)):
             for i in range(b, b + n):
                 _descend_alone(group, form, out, i)
         b += n
 
 
 @internal_to_the_letter
-def _descend_line(group: Group, form: Form, out: Descended, bench: Bench, first: int) -> bool:
+def _descend_line(group: Group, form: Form, out: Descended, scratch: Scratch, first: int) -> bool:
     """Fit as many as there are lanes, from the first on; False where they are not all alike."""
     line, n_targets = form.line, group.coefficients.shape[1]
     stop = first + N_LANES
     for b in range(first, stop):
-        lane_loops.lay_table(bench, _table(group, form, b), group.coefficients[b], b - first)
-    lane_loops.take_moments(bench, line.has_bias)
+        lane_loops.lay_table(scratch, _table(group, form, b), group.coefficients[b], b - first)
+    lane_loops.take_moments(scratch, line.has_bias)
     for b in range(first, stop):
-        told = lane_loops.moments_of(bench, b - first)
+        told = lane_loops.moments_of(scratch, b - first)
         if not _enter(group, form, out, b, told):
             return False
         spectrum = Spectrum(out.basis[b], out.scale[b], out.pull[b], out.rest[b])
-        lane_loops.lay_spectrum(bench, spectrum, group.coefficients[b], b - first)
+        lane_loops.lay_spectrum(scratch, spectrum, group.coefficients[b], b - first)
         sure_loss = spectral_loops.sure_loss_of(form.rule, line.l2, out.n_values[b])
-        bench.sure_loss[b - first] = sure_loss
+        scratch.sure_loss[b - first] = sure_loss
     path = group.path[first:stop]
-    way = Way(group.lr, path, group.momentum[path[0]])
-    kept = Kept(
+    steps = Steps(group.lr, path, group.momentum[path[0]])
+    histories = Histories(
         out.loss[first:stop], out.grad_norm[first:stop], out.epoch_sums[first:stop], form.every
     )
-    if not lane_loops.descend(bench, form.rule, way, kept, n_targets):
+    if not lane_loops.descend(scratch, form.rule, steps, histories, n_targets):
         return False
-    _take(group, form, out, bench, first)
-    lane_loops.sum_squares(bench, line.has_bias)
+    _take(group, form, out, scratch, first)
+    lane_loops.sum_squares(scratch, line.has_bias)
     for b in range(first, stop):
-        squares, total = bench.loss[b - first], bench.moments.total[b - first]
+        squares, total = scratch.loss[b - first], scratch.moments.total[b - first]
         out.final_loss[b] = table_loops.loss_of(squares, total, out.weights[b], line)
     return True
 
 
 @internal_to_the_letter
-def _take(group: Group, form: Form, out: Descended, bench: Bench, first: int) -> None:
+def _take(group: Group, form: Form, out: Descended, scratch: Scratch, first: int) -> None:
     """What the fits came to by their last step, and their weights, where the loss is taken next."""
-    size, n_steps = len(bench.place) // N_LANES, group.lr.shape[1]
+    size, n_steps = len(scratch.place) // N_LANES, group.lr.shape[1]
     now = n_steps % 2 * size
     for lane in range(N_LANES):
         b = first + lane
         for i in range(size):
             place = i * N_LANES + lane
-            out.place[b, now + i] = bench.place[place]
-            out.pulled[b, now + i] = bench.pull[place]
-            out.velocity[b, now + i] = bench.velocity[place]
+            out.place[b, now + i] = scratch.place[place]
+            out.pulled[b, now + i] = scratch.pull[place]
+            out.velocity[b, now + i] = scratch.velocity[place]
         out.n_steps[b], out.n_losses[b], out.why[b] = n_steps, n_steps, spectral_loops.DONE
         out.moving[b] = _moves(group.momentum[group.path[b]])
         _turn(out, b, now, group.coefficients[b], form.single)
-        lane_loops.lay_coefficients(bench, out.weights[b], lane)
+        lane_loops.lay_coefficients(scratch, out.weights[b], lane)
 
 
 @internal_to_the_letter

@@ -13,13 +13,12 @@ from workers.engine.compiled_lanes import (
     load,
     magnitude,
     root,
-    rounded,
     store,
 )
 
 Floats = NDArray[np.float64]
 
-N_RESULTS = 9
+N_RESULTS = 8
 
 
 @numba.njit(error_model="numpy")
@@ -33,8 +32,7 @@ def compute(numbers: Floats, results: Floats, common: float, zero: float) -> Non
     store(results, 4, common * one - other * common)
     store(results, 5, common / one)
     store(results, 6, root(magnitude(one)))
-    store(results, 7, rounded(other))
-    store(results, 8, zero + common)
+    store(results, 7, zero + common)
 
 
 @numba.njit(error_model="numpy")
