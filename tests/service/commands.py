@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from typer.testing import CliRunner, Result
@@ -72,11 +75,23 @@ def end(status: str) -> tuple[int, str, Any]:
     return (9, "end", {"status": status, "stop_reason": None})
 
 
-def process(script: Scripted, *arguments: str, **how: Any) -> "subprocess.Popen[str]":
-    """Run a command against the script, in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "service.cli", *arguments],
-        env=os.environ | {"THALWEG_URL": script.url},
-        text=True,
-        **how,
-    )
+@contextmanager
+def process(script: Scripted, *arguments: str, **how: Any) -> "Iterator[subprocess.Popen[str]]":
+    """Run a command against the script, in a process of its own, which no failure leaves behind."""
+    # Whoever runs the tests may ignore Ctrl-C, and a child would as well.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "service.cli", *arguments],
+            env=os.environ | {"THALWEG_URL": script.url},
+            text=True,
+            **how,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with running:
+        try:
+            yield running
+        finally:
+            # It has ended, unless the block has failed.
+            running.kill()
