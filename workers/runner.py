@@ -160,6 +160,8 @@ def _run(
         if lacks_memory(error):
             # Another attempt would need as much.
             past = context.settings.max_fit_bytes if isinstance(error, TooMuchMemory) else None
+            # Else a thread that was left while it stored something would do so after this.
+            engine.wait_for_others(_LEFT_SECONDS)
             forget_attempt(context, claim.fit_id, claim.fence)
             return End(claim, "failed", "error", None, explain_lack(past))
         if isinstance(error, _FOR_NOW) and _put_off(context, claim, heartbeat):
