@@ -176,14 +176,18 @@ def add_all(
     `hold` begins it: whoever counts more than the owner's bytes holds more.
     """
     put: set[str] = set()
+
+    def insert(connection: Connection) -> set[str]:
+        hold(context.settings, connection, owner)
+        used = {_insert(context, connection, one, put) for one in new}
+        _refuse_too_many_bytes(context, connection, new, used)
+        also(connection)
+        return used
+
     try:
         missing = [one for one in new if not _has_content(context, one)]
         _put_all(context, missing, put)
-        with context.database.write() as connection:
-            hold(context.settings, connection, owner)
-            used = {_insert(context, connection, one, put) for one in new}
-            _refuse_too_many_bytes(context, connection, new, used)
-            also(connection)
+        used = context.database.write_together(insert)
     except BaseException as error:
         # Whether a commit was made whose answer was lost, only the rows know: the sweeper looks.
         if not isinstance(error, DatabaseError):

@@ -30,7 +30,7 @@ from service.kinds import FIT, Kind
 from service.metrics import LEASES_LOST
 from service.retention import expiry
 from service.scores import score
-from service.waking import announce_ends, tell_status, wake
+from service.waking import announce_ends, heard, tell_status, wake, wake_again
 from service.webhooks import Ended, owe
 
 log = structlog.get_logger(__name__)
@@ -105,7 +105,9 @@ def claim_waiting(context: Context, queue: str, worker: str) -> list[Claim]:
     Owners who wait take turns, each within `max_owner_running_fits`. Where more wait, another
     worker is sent for.
     """
-    with context.database.write() as connection:
+    heard(context, queue)
+    # A claim that a loss of power undoes was of a process that is gone with it.
+    with context.database.write(flushed=False) as connection:
         claimed = claiming.claim_waiting(
             connection,
             queue,
@@ -177,7 +179,7 @@ def renew_all(
     Each fit's status, running or cancelling; None where the claim is lost.
     """
     lease_expires_at = time.time() + context.settings.lease_seconds
-    with context.database.write() as connection:
+    with context.database.write(flushed=False) as connection:
         status = {
             (claim.fit_id, claim.fence): life.renew(
                 connection,
@@ -358,4 +360,4 @@ def _wake_again(context: Context, now: float) -> None:
         with context.database.write() as connection:
             life.mark_woken(connection, queue, now)
         log.info("wake_up_sent_again", queue=queue)
-        wake(context, [queue])
+        wake_again(context, queue)

@@ -62,7 +62,12 @@ def hold_bounded(settings: Settings, connection: Connection, owner: str) -> None
         hold_owners(connection, [owner])
 
 
-def hold_queue(settings: Settings, connection: Connection, owner: str) -> None:
-    """Have all others who would queue fits wait until the transaction ends: they are counted."""
-    hold_everybody(connection)
+def hold_queue(
+    settings: Settings, connection: Connection, owner: str, *, alone: bool = True
+) -> None:
+    """Have all others who would queue fits wait until the transaction ends: they are counted.
+
+    Not `alone`, only those wait who would be.
+    """
+    hold_everybody(connection, alone=alone)
     hold_bounded(settings, connection, owner)

@@ -27,6 +27,9 @@ DELIVER = "thalweg.deliver"
 BROKER_ERRORS = (redis.RedisError, kombu.exceptions.OperationalError)
 
 WORKER_ALIVE_SECONDS = 15
+_SENT_KEY = "thalweg:sent:"
+# Where whoever heard of it died before saying so, others are sent for after that.
+_SENT_MILLISECONDS = 1_000
 _WORKER_KEY = "thalweg:worker:"
 
 # Of redis, but where an answer may take longer by design.
@@ -91,10 +94,22 @@ class WakeUps:
     def wake(self, queue: str) -> None:
         """Wake a worker for what waits in the queue of fits.
 
-        A wake-up that no worker has taken up yet is enough: whoever does finds all that waits.
+        One that nobody has begun to look for yet is enough: whoever does finds all that waits.
         """
-        if not self.undelivered(queue):
-            self._celery.send_task(RUN_FITS, args=(queue,), queue=queue)
+        with self._redis.pipeline(transaction=False) as both:
+            both.set(_SENT_KEY + queue, b"1", nx=True, px=_SENT_MILLISECONDS)
+            both.llen(queue)
+            is_first, undelivered = both.execute()
+        if is_first and not undelivered:
+            self.wake_again(queue)
+
+    def wake_again(self, queue: str) -> None:
+        """Wake one, whoever has been sent for: that wake-up is lost."""
+        self._celery.send_task(RUN_FITS, args=(queue,), queue=queue)
+
+    def heard(self, queue: str) -> None:
+        """Note that a worker looks now for what waits: what comes later wakes another."""
+        self._redis.delete(_SENT_KEY + queue)
 
     def errand(self, request: dict[str, Any]) -> None:
         """Wake a worker for what a request waits for."""

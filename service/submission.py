@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import structlog
 
@@ -24,6 +25,9 @@ from service.starts import stored_origins
 from service.waking import wake
 
 log = structlog.get_logger(__name__)
+
+# More requests are never between their count and their commit at one moment.
+_MOST_BESIDE_OTHERS = 4_096
 
 
 def submit(
@@ -65,19 +69,38 @@ def _queue(
     origins = {} if ready.origin is None else {row["id"]: ready.origin}
     with stored_origins(context, origins) as artifacts:
 
-        def insert(connection: Connection) -> None:
-            _insert(context, connection, row, artifacts)
+        def insert(connection: Connection, *, alone: bool = True) -> None:
+            _insert(context, connection, row, artifacts, alone=alone)
             redeem(connection, ticket, row["id"])
 
         if ready.new is not None:
             add(context, ready.new, also=insert, hold=hold_queue)
         else:
-            with context.database.write() as connection:
-                hold_queue(context.settings, connection, row["owner"])
-                _hold(connection, row["dataset_id"], "/dataset")
-                insert(connection)
+            _queue_on_known(context, row, insert)
     facts = {"digest": ready.dataset["digest"], "n_rows": ready.dataset["n_rows"]}
     return {**row, **facts}, True
+
+
+class _NearlyFull(Exception):
+    """So few places are left that one transaction at a time has to count them."""
+
+
+class _InsertFit(Protocol):
+    def __call__(self, connection: Connection, *, alone: bool) -> None: ...
+
+
+def _queue_on_known(context: Context, row: Mapping[str, Any], insert: _InsertFit) -> None:
+    """Queue a fit on a dataset that is there: beside others, while there is room for all."""
+
+    def write(connection: Connection, *, alone: bool) -> None:
+        hold_queue(context.settings, connection, row["owner"], alone=alone)
+        _hold(connection, row["dataset_id"], "/dataset")
+        insert(connection, alone=alone)
+
+    try:
+        context.database.write_together(partial(write, alone=False))
+    except _NearlyFull:
+        context.database.write_together(partial(write, alone=True))
 
 
 def _row(ready: Prepared, caller: Caller) -> dict[str, Any]:
@@ -127,15 +150,21 @@ def _hold(connection: Connection, dataset_id: str, pointer: str) -> None:
         raise Gone(detail, places=[Place("gone", detail, pointer)])
 
 
-def refuse_full(context: Context, connection: Connection, owner: str, n_new: int = 1) -> None:
-    """Raise QueueFull where so many fits have no room, and QuotaExceeded where the owner has.
+def refuse_full(
+    context: Context, connection: Connection, owner: str, n_new: int = 1, *, alone: bool = True
+) -> None:
+    """Raise QueueFull where so many fits have no room, and QuotaExceeded where the owner has none.
 
-    Raises InvalidInput where there would be none in an empty queue either.
+    Raises InvalidInput where there would be none in an empty queue either, and _NearlyFull where
+    others that are not `alone` either could take the last places meanwhile.
     """
     settings = context.settings
     _refuse_for_good("max_queued_fits", settings.max_queued_fits, n_new)
     _refuse_for_good("max_owner_queued_fits", settings.max_owner_queued_fits, n_new)
-    if queries.count_queued(connection) + n_new > settings.max_queued_fits:
+    left = settings.max_queued_fits - queries.count_queued(connection) - n_new
+    if not alone and left < _MOST_BESIDE_OTHERS:
+        raise _NearlyFull
+    if left < 0:
         raise QueueFull("too many fits wait already; try again later")
     most = settings.max_owner_queued_fits
     if most is None:
@@ -158,8 +187,10 @@ def _insert(
     connection: Connection,
     row: Mapping[str, Any],
     artifacts: list[dict[str, Any]],
+    *,
+    alone: bool,
 ) -> None:
-    refuse_full(context, connection, row["owner"])
+    refuse_full(context, connection, row["owner"], alone=alone)
     if row["validation_dataset_id"] is not None:
         _hold(connection, row["validation_dataset_id"], "/validation/dataset")
     queries.insert_fits(connection, [row])

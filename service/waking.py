@@ -1,6 +1,6 @@
 """Telling others about fits: workers that some wait, and waiters that one has ended."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -17,12 +17,30 @@ log = structlog.get_logger(__name__)
 def wake(context: Context, queues: Iterable[str]) -> None:
     """Send for workers; where that fails the sweeper does it later, for the rows are there."""
     for queue in dict.fromkeys(queues):
-        try:
-            context.queue.wake(queue)
-        except BROKER_ERRORS as error:
-            log.warning("wake_up_failed", error=str(error), queue=queue)
-            with context.database.write() as connection:
-                life.mark_woken(connection, queue, None)
+        _send(context, queue, context.queue.wake)
+
+
+def wake_again(context: Context, queue: str) -> None:
+    """Send for a worker anew: the wake-up that was sent is lost."""
+    _send(context, queue, context.queue.wake_again)
+
+
+def _send(context: Context, queue: str, wake_one: Callable[[str], None]) -> None:
+    try:
+        wake_one(queue)
+    except BROKER_ERRORS as error:
+        log.warning("wake_up_failed", error=str(error), queue=queue)
+        with context.database.write() as connection:
+            life.mark_woken(connection, queue, None)
+
+
+def heard(context: Context, queue: str) -> None:
+    """Note that a wake-up has come: whoever queues a fit from now on sends another one."""
+    try:
+        context.queue.heard(queue)
+    except BROKER_ERRORS as error:
+        # For a second, then, none is sent; what was queued in it the sweeper finds.
+        log.warning("wake_up_not_noted", error=str(error), queue=queue)
 
 
 def tell_status(context: Context, changed: Mapping[str, str]) -> None:

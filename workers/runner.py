@@ -15,6 +15,7 @@ from service.context import Context
 from service.database import DatabaseError
 from service.errors import Unavailable
 from service.lifecycle import Claim, End
+from service.waking import heard
 from workers import engine
 from workers.allocation import give_back
 from workers.draining import draining
@@ -64,6 +65,7 @@ def run_waiting(context: Context, queue: str) -> None:
     """Claim what waits first in the queue, and see it to its end."""
     if draining() or store_is_still_away(context):
         # What waits is found by whoever starts next, or sent again by the sweeper.
+        heard(context, queue)
         return
     claims = lifecycle.claim_waiting(context, queue, WORKER)
     if not claims:

@@ -1,24 +1,33 @@
 """Connections: SQLite in WAL on one node, PostgreSQL on many."""
 
-from collections.abc import Iterator
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from service.database.together import WritesTogether
 from service.errors import Unavailable
 from service.settings import Settings
+
+Done = TypeVar("Done")
 
 # What every query raises where the database does not answer.
 DatabaseError = DBAPIError
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _BUSY_SECONDS = 30
-# What `_begin_immediately` knows reading connections by: they take no lock.
+# SQLite itself looks for its lock ever more seldom, up to ten times a second.
+_LOOK_FOR_THE_LOCK_SECONDS = 0.0005
+# What `_Beginnings` knows connections by: those that read take no lock.
 _SQLITE_READS = {"single_statements": True}
+_NOT_FLUSHED = {"not_flushed": True}
 
 
 class Database:
@@ -30,12 +39,32 @@ class Database:
         self._reader = self.engine.execution_options(
             **(_SQLITE_READS if embedded else {"isolation_level": "AUTOCOMMIT"})
         )
+        # Of a server that has lost power the other machines go on: they would know better.
+        unflushed = _NOT_FLUSHED if embedded else {}
+        self._unflushed = self.engine.execution_options(**unflushed)
+        # A server commits for many at once by itself.
+        self._together = WritesTogether(self.write) if embedded else None
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """One transaction: committed at the end of the block, rolled back where it raises."""
-        with self.engine.begin() as connection:
+    def write(self, *, flushed: bool = True) -> Iterator[Connection]:
+        """One transaction: committed at the end of the block, rolled back where it raises.
+
+        One that is not `flushed` outlives every process, but not the machine's loss of power: then
+        it may be undone, and nothing that was committed before it.
+        """
+        with (self.engine if flushed else self._unflushed).begin() as connection:
             yield connection
+
+    def write_together(self, task: Callable[[Connection], Done]) -> Done:
+        """Run the task in a transaction that it may share with those of other threads.
+
+        As many threads that write at one moment wait for the disk once. Raises what the task
+        raises, whose own writes alone are rolled back then.
+        """
+        if self._together is not None:
+            return self._together.run(task)
+        with self.write() as connection:
+            return task(connection)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -89,7 +118,7 @@ def _sqlite_engine(url: str) -> Engine:
         json_deserializer=orjson.loads,
     )
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_immediately)
+    event.listen(engine, "begin", _Beginnings().begin)
     return engine
 
 
@@ -105,10 +134,50 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_immediately(connection: Connection) -> None:
-    # A read that is promoted to a write later would fail at once where another process writes.
-    if not connection.get_execution_options().get("single_statements"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+class _Beginnings:
+    """How SQLite's transactions begin: each with the one lock for writing."""
+
+    def __init__(self) -> None:
+        # Of a process one thread at a time looks for the lock; the others wait for their turn.
+        self._turn = threading.Lock()
+
+    def begin(self, connection: Connection) -> None:
+        """Take the lock, or raise what says that others had it for too long."""
+        options = connection.get_execution_options()
+        if options.get("single_statements"):
+            return
+        raw: Any = connection.connection.driver_connection
+        synchronous = "NORMAL" if options.get("not_flushed") else "FULL"
+        raw.execute(f"PRAGMA synchronous = {synchronous}")
+        raw.execute("PRAGMA busy_timeout = 0")
+        try:
+            if not self._begun(raw):
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+        finally:
+            raw.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
+
+    def _begun(self, raw: sqlite3.Connection) -> bool:
+        """Wait for the lock and take it; False where that fails or takes too long.
+
+        At the beginning: a read that is promoted to a write later fails at once where another
+        process writes.
+        """
+        until = time.monotonic() + _BUSY_SECONDS
+        if not self._turn.acquire(timeout=_BUSY_SECONDS):
+            return False
+        try:
+            while time.monotonic() < until:
+                try:
+                    raw.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                        return False
+                    time.sleep(_LOOK_FOR_THE_LOCK_SECONDS)
+                else:
+                    return True
+            return False
+        finally:
+            self._turn.release()
 
 
 def _let_tables_be_remade(connection: Connection) -> None:

@@ -10,16 +10,18 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, bindparam, func, select
 
 _HOLD = select(func.pg_advisory_xact_lock(bindparam("its_number")))
+_HOLD_BESIDE_OTHERS = select(func.pg_advisory_xact_lock_shared(bindparam("its_number")))
 
 
-def hold_everybody(connection: Connection) -> None:
+def hold_everybody(connection: Connection, *, alone: bool = True) -> None:
     """Have others who count what all owners have wait until the transaction ends.
 
-    Asked for before any owner, so that whoever waits for it keeps no owner's place from others, and
-    before any row is locked.
+    Not `alone`, only those wait who would be. Asked for before any owner, so that whoever waits for
+    it keeps no owner's place from others, and before any row is locked.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(_HOLD, {"its_number": _number_of(b"everybody")})
+        hold = _HOLD if alone else _HOLD_BESIDE_OTHERS
+        connection.execute(hold, {"its_number": _number_of(b"everybody")})
 
 
 def hold_owners(connection: Connection, owners: Iterable[str]) -> None:

@@ -25,14 +25,14 @@ class MortalDatabase(Database):
     spared = 0
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, flushed: bool = True) -> Iterator[Connection]:
         """Die before the commit, or just after it."""
         dies = None
         if self.spared:
             self.spared -= 1
         else:
             dies, self.dies = self.dies, None
-        with super().write() as connection:
+        with super().write(flushed=flushed) as connection:
             yield connection
             if dies == "before the commit":
                 raise Died

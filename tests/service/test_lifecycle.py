@@ -11,6 +11,7 @@ from service.artifacts import store_arrays
 from service.context import Context
 from service.errors import Conflict, Gone, InvalidInput, NotFound, QueueFull
 from service.lifecycle import Claim
+from service.queue import FITS_SMALL
 from service.schemas.datasets import DatasetRequest
 from service.schemas.fits import FitRequest
 from service.schemas.lists import ListQuery
@@ -244,6 +245,22 @@ def test_one_wake_up_is_enough_for_all_that_wait(context: Context, table: Datase
     lifecycle.sweep(context, time.time() + 6)
 
     assert undelivered_fits(context) == 1
+
+
+def test_a_wake_up_that_is_on_its_way_is_enough(context: Context, table: DatasetRequest) -> None:
+    first = submit(context, table)
+    # A worker's main process has taken the message, and its child has not begun.
+    context.events.client.delete(FITS_SMALL)
+
+    second = submit(context, table)
+
+    assert undelivered_fits(context) == 0
+    claims = lifecycle.claim_waiting(context, FITS_SMALL, "worker")
+    assert {claim.fit_id for claim in claims} == {first["id"], second["id"]}
+
+    submit(context, table)
+
+    assert undelivered_fits(context) == 1, "whoever has looked does not look again"
 
 
 def test_the_end_is_published_after_it_is_committed(

@@ -31,8 +31,8 @@ class Deaf(Database):
     """One whose commits are never heard of."""
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        with super().write() as connection:
+    def write(self, *, flushed: bool = True) -> Iterator[Connection]:
+        with super().write(flushed=flushed) as connection:
             yield connection
         raise CLOSED
 
@@ -41,8 +41,8 @@ class Broken(Database):
     """One that is lost before each commit."""
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        with super().write() as connection:
+    def write(self, *, flushed: bool = True) -> Iterator[Connection]:
+        with super().write(flushed=flushed) as connection:
             yield connection
             raise CLOSED
 
