@@ -3,6 +3,7 @@
 Gunicorn reads the names below; its command line comes before them.
 """
 
+import gc
 import os
 import shutil
 import signal
@@ -86,6 +87,8 @@ def pre_request(_worker: Any, served: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """In a worker with its app loaded: let SIGTERM also end the waits that requests are in."""
+    # What is loaded by now stays, and is not looked through for garbage.
+    gc.freeze()
     stop = signal.getsignal(signal.SIGTERM)
 
     def drain(number: int, frame: FrameType | None) -> None:
