@@ -29,8 +29,11 @@ def follow(service: Service, path: str, job: Mapping[str, Any], *, silent: bool)
 
 
 def _stream(service: Service, path: str, bar: Bar) -> None:
+    def has_ended() -> bool:
+        return service.get(path)["status"] in OF_STATUS
+
     try:
-        for kind, data in events(service, f"{path}/events"):
+        for kind, data in events(service, f"{path}/events", has_ended):
             bar.show_event(kind, data)
     except Unreachable as error:
         if error.code != _NO_STREAM:

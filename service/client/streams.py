@@ -28,13 +28,15 @@ class _Place:
     def __init__(self) -> None:
         self.last_id = 0
         self.retry_seconds: float | None = None
-        # Of the stream that is read now: whether it has told anything, and the last of its ids.
+        # Of the stream that is read now: whether it has said anything, whether that was news, and
+        # the last of its ids.
         self.heard = False
+        self.told = False
         self._named = ""
 
     def begin(self) -> dict[str, str]:
         """What a request says to go on from here; its stream is the one that is read now."""
-        self.heard, self._named = False, ""
+        self.heard, self.told, self._named = False, False, ""
         resume = {"Last-Event-ID": str(self.last_id)} if self.last_id else {}
         return {"Accept": "text/event-stream", "Cache-Control": "no-store"} | resume
 
@@ -47,23 +49,27 @@ class _Place:
         if not event.data:
             return False
         # An event without an id goes by the one before it: there is nothing to tell it by.
-        if event.id in ("", self._named):
-            return True
-        number = _number(event.id)
-        self._named = event.id
-        if number <= self.last_id:
-            return False
-        self.last_id = number
+        if event.id not in ("", self._named):
+            number = _number(event.id)
+            self._named = event.id
+            if number <= self.last_id:
+                return False
+            self.last_id = number
+        self.told = True
         return True
 
 
 def events(
-    service: Service, path: str, now: Callable[[], float] = time.monotonic
+    service: Service,
+    path: str,
+    has_ended: Callable[[], bool],
+    now: Callable[[], float] = time.monotonic,
 ) -> Iterator[Event]:
     """The type and the data of each event up to the end, none with an id twice.
 
     A stream that is cut goes on after the last event that was read whole, and so does one that the
-    service has ended, as it does with each after some time. Raises Refused, and Unreachable where
+    service has ended, as it does with each after some time. Where that one had no news,
+    `has_ended` says whether the job has, without an event. Raises Refused, and Unreachable where
     no stream is to be had for as long as the service's patience lasts.
     """
     place, patience = _Place(), service.patience()
@@ -79,6 +85,8 @@ def events(
             later = trouble
         else:
             if place.heard:
+                if not place.told and has_ended():
+                    return
                 patience.rest(max(_BETWEEN_SECONDS, place.retry_seconds or 0.0))
                 continue
             later = Later(Unreachable("the events ended before the job did"))

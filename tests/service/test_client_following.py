@@ -104,6 +104,19 @@ def test_where_there_is_no_stream_the_fit_is_looked_up() -> None:
     assert script.requests[-1].headers["Prefer"].startswith("wait=")
 
 
+def test_where_the_stream_only_says_when_to_come_again_the_fit_is_looked_up() -> None:
+    answers: dict[str, Answer | list[Answer]] = {
+        f"GET {FIT_PATH}": [said(fit("running")), said(fit("running")), said(fit("succeeded"))],
+        f"GET {FIT_PATH}/events": told(),
+    }
+    with scripted(**answers) as script:
+        watched = thalweg(script, "watch", FIT_ID)
+
+    assert watched.exit_code == Exit.DONE
+    assert "10/10 steps" in watched.stderr
+    assert len([1 for request in script.requests if request.path.endswith("/events")]) == 2
+
+
 def test_who_loses_the_service_is_told_that_the_fit_goes_on() -> None:
     answers = {
         f"GET {FIT_PATH}": said(fit("running")),

@@ -12,6 +12,11 @@ BUSY = problem(503, "queue_full", "the queue is full", retry_after=0)
 END = (9, "end", {"status": "succeeded"})
 
 
+def never() -> bool:
+    """The job goes on."""
+    return False
+
+
 def progress(step: int) -> dict[str, int]:
     return {"step": step}
 
@@ -24,7 +29,7 @@ def test_a_stream_that_is_cut_goes_on_where_it_was() -> None:
     )
     again = told((4, "progress", progress(2)), (5, "progress", progress(3)))
     with talking(f"GET {EVENTS}", [cut, GONE, BUSY, again, told(END)]) as (script, service):
-        heard = list(events(service, EVENTS))
+        heard = list(events(service, EVENTS, never))
 
     assert heard == [
         ("progress", progress(1)),
@@ -39,7 +44,7 @@ def test_a_stream_that_is_cut_goes_on_where_it_was() -> None:
 def test_a_stream_that_tells_nothing_is_not_followed_for_ever() -> None:
     silent = told(cut=True)
     with talking(f"GET {EVENTS}", silent) as (script, service), pytest.raises(Unreachable):
-        list(events(service, EVENTS))
+        list(events(service, EVENTS, never))
     assert 5 < len(script.requests) < 20
 
 
@@ -48,7 +53,7 @@ def test_long_streams_are_no_failures_though_they_tell_nothing() -> None:
     clock = iter(range(0, 6_000, 60))
     answers = [told(cut=True)] * 30 + [told(END)]
     with talking(f"GET {EVENTS}", answers) as (script, service):
-        heard = list(events(service, EVENTS, lambda: next(clock)))
+        heard = list(events(service, EVENTS, never, lambda: next(clock)))
 
     assert [kind for kind, _ in heard] == ["end"]
     assert len(script.requests) == 31
@@ -60,7 +65,7 @@ def test_a_job_that_is_deleted_meanwhile_ends_its_stream() -> None:
         talking(f"GET {EVENTS}", answers) as (_, service),
         pytest.raises(Refused, match="it was deleted"),
     ):
-        list(events(service, EVENTS))
+        list(events(service, EVENTS, never))
 
 
 @pytest.mark.parametrize("seconds", [0, 30])
@@ -71,12 +76,23 @@ def test_streams_that_the_service_ends_are_gone_on_with(seconds: float) -> None:
 
     # when a client follows it, even one that does not ask again where there is trouble
     with talking(f"GET {EVENTS}", answers, seconds) as (script, service):
-        heard = list(events(service, EVENTS))
+        heard = list(events(service, EVENTS, never))
 
     # then it comes again after the last event, until the job has ended
     assert [kind for kind, _ in heard] == ["progress", "end"]
     after = [request.headers.get("Last-Event-ID") for request in script.requests]
     assert after == [None] + ["4"] * 51
+
+
+def test_a_job_that_ends_without_an_event_is_not_followed_for_ever() -> None:
+    # given a service whose streams only say when to come again, after one with news
+    ended = iter([False, False, True])
+    answers = [told((4, "progress", progress(2))), told()]
+    with talking(f"GET {EVENTS}", answers) as (script, service):
+        heard = list(events(service, EVENTS, lambda: next(ended)))
+
+    assert [kind for kind, _ in heard] == ["progress"]
+    assert len(script.requests) == 4
 
 
 def test_an_empty_answer_is_not_taken_for_a_stream_that_ended() -> None:
@@ -85,7 +101,7 @@ def test_an_empty_answer_is_not_taken_for_a_stream_that_ended() -> None:
         talking(f"GET {EVENTS}", empty) as (script, service),
         pytest.raises(Unreachable, match="ended before the job did"),
     ):
-        list(events(service, EVENTS))
+        list(events(service, EVENTS, never))
     assert 5 < len(script.requests) < 20
 
 
@@ -98,7 +114,7 @@ def without_ids(*kinds: str, begin: str = "") -> Answer:
 @pytest.mark.parametrize("begin", ["", "id: 4\nevent: status\ndata: {}\n\n", "id\n\n"])
 def test_events_without_ids_are_new(begin: str) -> None:
     with talking(f"GET {EVENTS}", without_ids("progress", "progress", "end", begin=begin)) as both:
-        heard = [kind for kind, _ in events(both[1], EVENTS)]
+        heard = [kind for kind, _ in events(both[1], EVENTS, never)]
 
     assert heard[-3:] == ["progress", "progress", "end"]
     assert len(heard) == 3 + begin.count("status")
@@ -112,7 +128,7 @@ def test_an_id_that_is_no_number_is_told(event_id: str) -> None:
         talking(f"GET {EVENTS}", stream) as (script, service),
         pytest.raises(Unreachable, match="none of Thalweg's: one has the id '") as error,
     ):
-        list(events(service, EVENTS))
+        list(events(service, EVENTS, never))
     assert len(script.requests) == 1
     assert len(error.value.lines[0]) < 200
 
@@ -127,4 +143,4 @@ def test_data_that_is_no_object_is_told(data: str) -> None:
         talking(f"GET {EVENTS}", stream) as (_, service),
         pytest.raises(Unreachable, match="a 'status' is no JSON object"),
     ):
-        list(events(service, EVENTS))
+        list(events(service, EVENTS, never))
