@@ -24,7 +24,7 @@ from service.client import commands as client_commands
 from service.client.exits import EPILOG
 from service.database import Database
 from service.database import migrate as migrate_database
-from service.errors import ThalwegError
+from service.errors import NotFound, ThalwegError
 from service.queue import LONG_QUEUES, QUICK_QUEUES
 from service.settings import METRICS_DIRECTORY, Settings
 from service.telemetry import configure_logging
@@ -140,14 +140,15 @@ def list_keys(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Every key's id, owner, scopes and limits; never a key."""
-    with _reasons(), _database(data_dir) as database:
+    with _reasons(), _kept_database(data_dir) as database:
         found = key_admin.list_keys(database)
     if as_json:
         _print(found, as_json=True)
         return
     for one in found:
         state = "revoked" if one["revoked_at"] else "holds"
-        typer.echo(f"{one['id']}  {one['owner']}  {','.join(one['scopes'])}  {state}")
+        told = (one["id"], one["owner"], _listed(one["scopes"]), state, _listed(one["limits"]))
+        typer.echo("  ".join(filter(None, told)))
 
 
 @keys.command("revoke")
@@ -156,8 +157,9 @@ def revoke_key(
     data_dir: DataDir = None,
 ) -> None:
     """Have a key hold no longer; running services notice within 10 seconds."""
-    with _reasons(), _database(data_dir) as database:
+    with _reasons(), _kept_database(data_dir) as database:
         key_admin.revoke_key(database, key_id)
+    typer.echo(f"{key_id}: revoked")
 
 
 def _print(found: Any, *, as_json: bool) -> None:
@@ -165,9 +167,26 @@ def _print(found: Any, *, as_json: bool) -> None:
         typer.echo(json.dumps(found))
         return
     for name, value in found.items():
-        shown = ",".join(value) if isinstance(value, list) else value
-        if shown not in (None, {}):
+        shown = _listed(value) if isinstance(value, list | dict) else value
+        if shown:
             typer.echo(f"{name}: {shown}")
+
+
+def _listed(values: list[str] | dict[str, Any]) -> str:
+    """As the options of `keys create` take them."""
+    if isinstance(values, dict):
+        values = [f"{name}={value}" for name, value in values.items()]
+    return ",".join(values)
+
+
+@contextmanager
+def _kept_database(data_dir: Path | None) -> Iterator[Database]:
+    """The database of a service that there is; raises NotFound where nothing was ever kept."""
+    file = _settings(data_dir).database_file
+    if file is not None and not file.exists():
+        raise NotFound(f"no service has kept anything in {file.parent}")
+    with _database(data_dir) as database:
+        yield database
 
 
 @contextmanager

@@ -166,11 +166,13 @@ def cancel(job_id: JobId, asked: Asked, as_json: AsJson = False) -> None:
 
 
 @taking(asked=options.service)
-def delete(job_id: AnyId, asked: Asked) -> None:
+def delete(job_id: AnyId, asked: Asked, as_json: AsJson = False) -> None:
     """Forget an ended job, or a dataset that none needs any more."""
     with _answering(asked) as service:
         service.delete(_path(job_id))
-        typer.echo(f"{job_id}: deleted")
+        # The answer has no body.
+        if not as_json:
+            typer.echo(f"{job_id}: deleted")
 
 
 @taking(asked=options.service)

@@ -103,12 +103,15 @@ def test_a_list_is_a_table_or_json() -> None:
         whole = thalweg(script, "list", "--json")
         empty = thalweg(script, "list", "datasets")
         deleted = thalweg(script, "delete", FIT_ID)
+        quietly = thalweg(script, "delete", FIT_ID, "--json")
 
     assert FIT_ID in shown.stdout
     assert "there are more: raise --limit" in shown.stdout
     assert json.loads(whole.stdout) == found
     assert empty.stdout == "there are none\n"
     assert (deleted.exit_code, deleted.stdout) == (Exit.DONE, f"{FIT_ID}: deleted\n")
+    # an answer without a body is nothing in JSON either
+    assert (quietly.exit_code, quietly.stdout) == (Exit.DONE, "")
     assert [r.path for r in script.requests][:2] == ["/v1/fits?limit=1", "/v1/fits?limit=20"]
 
 

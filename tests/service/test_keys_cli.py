@@ -23,7 +23,8 @@ def test_a_key_is_shown_once_with_its_id_and_webhook_secret(tmp_path: Path) -> N
     assert key["key"].startswith("thalweg_")
     assert key["webhook_secret"].startswith("whsec_")
     assert key["limits"] == {"max_steps": 100, "rate_limit": "5/second"}
-    assert listed.stdout == f"{key['id']}  ada  read,write  holds\n"
+    limits = "rate_limit=5/second,max_steps=100"
+    assert listed.stdout == f"{key['id']}  ada  read,write  holds  {limits}\n"
     both = thalweg("keys", "list", "--data-dir", str(tmp_path), "--json").stdout
     assert key["key"] not in both
     assert key["webhook_secret"] not in both
@@ -35,6 +36,8 @@ def test_it_prints_lines_for_people(tmp_path: Path) -> None:
 
     names = [line.partition(":")[0] for line in lines]
     assert names == ["id", "owner", "scopes", "created_at", "key", "webhook_secret"]
+    limited = thalweg("keys", "create", *arguments, "--limit", "max_steps=100").stdout
+    assert "limits: max_steps=100\n" in limited
 
 
 def test_a_revoked_key_is_listed_as_such(tmp_path: Path) -> None:
@@ -42,11 +45,22 @@ def test_a_revoked_key_is_listed_as_such(tmp_path: Path) -> None:
 
     revoked = thalweg("keys", "revoke", key["id"], "--data-dir", str(tmp_path))
 
-    assert revoked.returncode == 0
+    assert (revoked.returncode, revoked.stdout) == (0, f"{key['id']}: revoked\n")
     assert "revoked" in thalweg("keys", "list", "--data-dir", str(tmp_path)).stdout
     again = thalweg("keys", "revoke", key["id"], "--data-dir", str(tmp_path))
     assert again.returncode == 1
     assert "no key" in again.stderr
+
+
+def test_a_directory_that_no_service_has_used_is_told_and_left_alone(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+
+    for command in (["list"], ["revoke", "key_1"]):
+        result = thalweg("keys", *command, "--data-dir", str(elsewhere))
+
+        assert result.returncode == 1
+        assert result.stderr == f"thalweg: no service has kept anything in {elsewhere}\n"
+        assert not elsewhere.exists()
 
 
 def test_wrong_scopes_and_limits_are_refused(tmp_path: Path) -> None:
