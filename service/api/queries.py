@@ -8,13 +8,14 @@ from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, W
 
 from service.api.requests import query_arguments
 from service.api.validation import parse_mapping
+from service.errors import InvalidInput, Place
 from service.schemas.batches import Metric, Mode, Select
 from service.schemas.common import (
+    CURSOR_PATTERN,
     DELIMITER_PATTERN,
     KEY_PATTERN,
     NO_NUL,
     FitStatus,
-    Id,
     Name,
     Schema,
 )
@@ -22,6 +23,7 @@ from service.schemas.lists import ListQuery
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _METADATA = re.compile(r"metadata\[([^][]+)\]")
+_MEANT_AS_METADATA = re.compile(r"metadata(\[.*)?", re.DOTALL)
 
 
 def _refuse_other_forms(value: object) -> object:
@@ -34,6 +36,7 @@ def _refuse_other_forms(value: object) -> object:
 Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_refuse_other_forms)]
 
 
+Cursor = Annotated[str, StringConstraints(pattern=CURSOR_PATTERN)]
 Filter = Annotated[
     dict[Annotated[str, StringConstraints(pattern=KEY_PATTERN)], str],
     # Pydantic's own schema would leave keys of other patterns open.
@@ -82,7 +85,7 @@ class ListParameters(Schema):
     """A page of a list, newest first."""
 
     limit: int = Field(default=50, ge=1, le=1000, description="Rows a page.")
-    after: Id | None = Field(default=None, description="The `next_cursor` of the page before.")
+    after: Cursor | None = Field(default=None, description="The `next_cursor` of the page before.")
     tag: str | None = Field(default=None, description="Only what carries this tag.")
     metadata: Filter = Field(
         default={}, description="Only what has these values: `metadata[key]=value`."
@@ -104,7 +107,8 @@ class FitListParameters(StatePageParameters):
     ids: str | None = Field(
         default=None,
         pattern=NO_NUL,
-        description="Up to 200 ids, comma-separated; the answer keeps their order.",
+        description="Up to 200 ids, comma-separated: the answer is these, in their order, whatever "
+        "else is asked for.",
     )
 
 
@@ -136,6 +140,9 @@ def parameters(model: type[Parameters]) -> Parameters:
         key = _METADATA.fullmatch(name)
         if key and "metadata" in model.model_fields:
             metadata[key[1]] = value
+        elif "metadata" in model.model_fields and _MEANT_AS_METADATA.fullmatch(name):
+            detail = f"the query parameter {name!r}: write it as metadata[key]=value"
+            raise InvalidInput(detail, places=[Place("metadata_form", detail)])
         else:
             given[name] = value
     return parse_mapping(model, given | ({"metadata": metadata} if metadata else {}))

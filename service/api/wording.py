@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from service.api.object_shapes import ObjectShape, Path, of_the_kind, shapes_at, value_at
 from service.schemas.batches import PATH_PATTERN
-from service.schemas.common import DELIMITER_PATTERN, KEY_PATTERN, NO_NUL
+from service.schemas.common import CURSOR_PATTERN, DELIMITER_PATTERN, KEY_PATTERN, NO_NUL
 from service.schemas.webhooks import URL_PATTERN
 
 # By their names in other programs.
@@ -46,6 +46,7 @@ _PATTERNS = {
     PATH_PATTERN: "should be names with dots between them, like optimizer.lr",
     URL_PATTERN: "should be an http or https URL in ASCII, like https://example.org/fits",
     DELIMITER_PATTERN: "should be one character, like ; or |",
+    CURSOR_PATTERN: "should be the next_cursor of the page before",
 }
 # Texts that are numbers in quotes.
 _NUMBERS = {

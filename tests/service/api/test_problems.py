@@ -119,7 +119,10 @@ def test_a_table_is_refused_with_row_and_column(http: FlaskClient) -> None:
         "/v1/fits?status=done",
         "/v1/fits?created_after=yesterday",
         "/v1/fits?created_after=1",
+        "/v1/fits?after=fit_1",
+        "/v1/batches?after=page2",
         "/v1/fits?metadata=x",
+        "/v1/fits?metadata[=x",
         "/v1/fits/fit_x?nope=1",
         "/v1/datasets?status=queued",
         "/v1/datasets/ds_x?nope=1",
@@ -127,6 +130,13 @@ def test_a_table_is_refused_with_row_and_column(http: FlaskClient) -> None:
 )
 def test_bad_query_parameters_are_refused(http: FlaskClient, path: str) -> None:
     assert "query parameter" in problem(http.get(path), 422)["detail"]
+
+
+@pytest.mark.parametrize("name", ["metadata", "metadata[]", "metadata[a", "metadata[a][b]"])
+def test_another_form_of_metadata_is_told_the_right_one(http: FlaskClient, name: str) -> None:
+    detail = problem(http.get("/v1/fits", query_string={name: "x"}), 422)["detail"]
+
+    assert detail == f"the query parameter {name!r}: write it as metadata[key]=value"
 
 
 @pytest.mark.parametrize(
