@@ -19,6 +19,7 @@ from gunicorn.http.errors import (
 from werkzeug.exceptions import (
     HTTPException,
     MethodNotAllowed,
+    NotFound,
     RequestedRangeNotSatisfiable,
     RequestEntityTooLarge,
 )
@@ -96,6 +97,8 @@ def _of_http(error: HTTPException) -> Response:
         return _of_ours(errors.TooLarge(f"the body is past {limit} bytes"))
     title, detail = error.name, error.description or error.name
     allowed = None
+    if isinstance(error, NotFound):
+        detail = f"there is nothing at {request.path}; /docs lists every operation"
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         allowed = ", ".join(sorted(error.valid_methods))
         detail = f"{request.method} is not for {request.path}; allowed: {allowed}"

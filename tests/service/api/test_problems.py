@@ -156,6 +156,13 @@ def test_what_is_not_there_is_404(http: FlaskClient, path: str) -> None:
     assert problem(http.get(path), 404)["code"] == "not_found"
 
 
+def test_where_there_is_nothing_the_documentation_is_named(http: FlaskClient) -> None:
+    said = problem(http.get("/v1/fitz?limit=1"), 404)
+
+    assert said["code"] == "not_found"
+    assert said["detail"] == "there is nothing at /v1/fitz; /docs lists every operation"
+
+
 def test_a_fit_on_an_unknown_dataset_is_404_with_its_pointer(http: FlaskClient) -> None:
     body = problem(http.post("/v1/fits", json=FIT | {"dataset": "ds_x"}), 404)
 
