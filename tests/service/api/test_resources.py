@@ -106,6 +106,26 @@ def test_an_unchanged_fit_is_304_and_a_changed_one_is_not(
     assert http.get(f"/v1/fits/{fit['id']}", headers=tag).status_code == 200
 
 
+def test_a_fits_checks_are_304_while_they_say_the_same_in_the_same_form(
+    http: FlaskClient, context: Context
+) -> None:
+    fit = create_fit(http, checks=[{"target": "final_loss", "expected": 1}])
+    url, gradescope = f"/v1/fits/{fit['id']}/checks", "application/vnd.gradescope+json"
+    first = http.get(url)
+    tag = {"If-None-Match": first.headers["ETag"]}
+
+    unchanged = http.get(url, headers=tag)
+    assert (unchanged.status_code, unchanged.data) == (304, b"")
+    assert "Content-Type" not in unchanged.headers
+    for answer in (first, unchanged):
+        assert answer.headers["Cache-Control"] == "private, no-cache"
+        assert "Accept" in answer.headers["Vary"]
+    other = http.get(url, headers={**tag, "Accept": gradescope})
+    assert (other.status_code, other.content_type) == (200, gradescope)
+    end(context, fit["id"])
+    assert http.get(url, headers=tag).status_code == 200
+
+
 def test_a_fit_is_deleted_only_after_its_end(http: FlaskClient, context: Context) -> None:
     fit = create_fit(http)
 
