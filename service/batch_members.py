@@ -28,7 +28,7 @@ from service.schemas.fits import FitRequest, ValidationDataset
 from service.schemas.inits import FitInit
 from service.starts import find_origin
 from service.suitability import OF_CLASSES
-from service.sweeps import Bodies
+from service.sweeps import Bodies, Lines
 from service.webhooks import refuse_undeliverable
 
 _MOST_PLACES = 20
@@ -114,8 +114,9 @@ def _each(preparation: "_Preparation", bodies: Bodies) -> list[Member]:
             preparation.refuse_too_many_bytes()
     if places:
         first = next(iter(places))
-        detail = first.detail if first.pointer is None else f"{first.pointer}: {first.detail}"
-        raise InvalidInput(detail, places=[*places][:_MOST_PLACES])
+        where = [f"row {first.row}"] if isinstance(bodies, Lines) else []
+        told = [*where, *filter(None, [first.pointer]), first.detail]
+        raise InvalidInput(": ".join(told), places=[*places][:_MOST_PLACES])
     return members
 
 

@@ -208,11 +208,14 @@ def test_an_invalid_line_is_told_by_its_row(http: FlaskClient) -> None:
 
     unknown = http.post("/v1/batches", data=f"{good}\n\n{bad}\n", headers=NDJSON)
     broken = http.post("/v1/batches", data=f"{good}\n{{", headers=NDJSON)
+    other = http.post("/v1/batches", data=f"{good}\n[]\n", headers=NDJSON)
 
-    assert (unknown.status_code, broken.status_code) == (422, 422)
+    assert {answer.status_code for answer in (unknown, broken, other)} == {422}
     (place,) = unknown.get_json(force=True)["errors"]
     assert (place["row"], place["pointer"]) == (1, "/optimizer/q")
+    assert unknown.get_json(force=True)["detail"].startswith("row 1: /optimizer/q: ")
     assert broken.get_json(force=True)["errors"][0]["row"] == 1
+    assert other.get_json(force=True)["detail"] == "row 1: should be an object"
 
 
 def test_a_dataset_that_is_not_there_is_told_with_its_place(http: FlaskClient) -> None:
