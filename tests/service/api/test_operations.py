@@ -1,5 +1,8 @@
 """The service about itself: health, limits, addresses, crashes and documentation."""
 
+from pathlib import Path
+
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -28,14 +31,24 @@ def test_health_is_told_by_part(http: FlaskClient) -> None:
     assert http.get("/livez").get_json() == {"status": "ok"}
 
 
-def test_a_missing_part_is_named(settings: Settings, context: Context) -> None:
-    app = create_app(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1"}))
+@pytest.mark.parametrize("missing", ["redis", "database", "storage"])
+def test_a_missing_part_is_named(
+    settings: Settings, context: Context, tmp_path: Path, missing: str
+) -> None:
+    without = {
+        "redis": {"redis_url": "redis://127.0.0.1:1"},
+        "database": {"database_url": f"sqlite:///{tmp_path / 'empty.db'}"},
+        "storage": {"storage_url": (tmp_path / "file" / "objects").as_uri()},
+    }
+    (tmp_path / "file").touch()
+    app = create_app(settings.model_copy(update=without[missing]))
 
     answer = app.test_client().get("/readyz")
 
+    parts = dict.fromkeys(without, "ok") | {missing: "unavailable"}
     assert answer.status_code == 503
-    assert answer.get_json()["redis"] == "unavailable"
-    assert answer.get_json()["database"] == "ok"
+    assert answer.get_json() == {"status": "unavailable"} | parts
+    assert app.test_client().get("/livez").status_code == 200
     app.extensions["thalweg"].close()
 
 
