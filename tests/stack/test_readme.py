@@ -4,6 +4,7 @@ import ast
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests import readme
@@ -44,6 +47,34 @@ def test_the_session_with_curl_works_as_pasted(service_url: str, tmp_path: Path)
     assert '"pointer":"/optimizer/learning_rate"' in printed
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "fit.svg").read_text().startswith("<?xml")
+
+
+def test_a_request_is_sent_again_as_pasted(service_url: str, tmp_path: Path) -> None:
+    command = readme.code("Sending a request again", "sh")
+
+    first, again = (
+        run(f"THALWEG=http://127.0.0.1:8000\n{command}", service_url, tmp_path) for _ in range(2)
+    )
+
+    assert '"object":"fit"' in first
+    assert again == first
+
+
+def test_tables_are_uploaded_and_come_back_as_pasted(service_url: str, tmp_path: Path) -> None:
+    session, commands = readme.code("A session with curl", "sh"), readme.code("Datasets", "sh")
+    pq.write_table(pa.table({"x": [1.0, 2.0], "y": [3.0, 5.0]}), tmp_path / "data.parquet")
+    (tmp_path / "data.csv").write_text("x,y\n1,3\n2,5\n3,7\n")
+
+    printed = run(f"{session}\n{commands}", service_url, tmp_path)
+
+    assert re.findall(r'"n_rows":(\d)', printed.split('"pointer"')[1]) == ["3", "2", "3"]
+    assert pq.read_table(tmp_path / "data.parquet").column("y").to_pylist() == [
+        1.1,
+        2.2,
+        2.9,
+        4.1,
+        5,
+    ]
 
 
 def test_a_fit_is_followed_as_pasted(service_url: str, tmp_path: Path) -> None:
