@@ -1,9 +1,14 @@
 """`thalweg keys`: what it prints, and what it never prints."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+from tests import readme
 from tests.service.test_launcher_cli import thalweg
 
 
@@ -50,6 +55,24 @@ def test_a_revoked_key_is_listed_as_such(tmp_path: Path) -> None:
     again = thalweg("keys", "revoke", key["id"], "--data-dir", str(tmp_path))
     assert again.returncode == 1
     assert "no key" in again.stderr
+
+
+def test_the_readmes_commands_work_as_pasted(tmp_path: Path) -> None:
+    create, look, revoke = readme.code("Keys and limits", "sh").splitlines()
+    python = Path(sys.executable).parent
+    environment = os.environ | {
+        "THALWEG_DATA_DIR": str(tmp_path / "data"), "PATH": f"{python}:{os.environ['PATH']}",
+    }  # fmt: skip
+
+    def shell(command: str) -> str:
+        return subprocess.run(
+            ["bash", "-eu", "-c", command],
+            env=environment, capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+
+    key_id = re.findall("^id: (key_.*)$", shell(create), re.M)[0]
+    assert shell(look) == f"{key_id}  ada  read,write  holds\n"
+    assert shell(re.sub(r"key_\w+", key_id, revoke)) == f"{key_id}: revoked\n"
 
 
 def test_a_directory_that_no_service_has_used_is_told_and_left_alone(tmp_path: Path) -> None:
