@@ -71,6 +71,9 @@ def _coefficients(spec: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
 
 
 def _unknown(target: str, known: Sequence[str]) -> str:
+    below = [name for name in known if name.startswith(f"{target}.")]
+    if below:
+        return f"this fit has no {target!r} as a whole; it has {', '.join(below[:20])}"
     close = difflib.get_close_matches(target, known, n=1)
     if close:
         return f"this fit has no {target!r}; did you mean {close[0]!r}?"

@@ -180,6 +180,23 @@ def test_what_the_fit_cannot_have_is_refused(
         assert (place.code, place.pointer) == (code, f"/checks/1/{part}")
 
 
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("weights", "as a whole; it has weights.bias, weights.weight"),
+        ("loss_history", "it has loss_history.grad_norm, loss_history.loss, loss_history.lr"),
+        ("loss_history.los", "did you mean 'loss_history.loss'?"),
+    ],
+)
+def test_a_target_that_is_misspelt_or_short_is_told_what_there_is(
+    context: Context, table: DatasetRequest, target: str, told: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        submit(context, table, checks=[{"target": target, "expected": 1.0}])
+
+    assert refused.value.detail.endswith(told)
+
+
 @pytest.mark.parametrize("target", ["coefficients.no.x", "metrics.train.accuracy", "predictions"])
 def test_classes_have_checks_too(context: Context, target: str) -> None:
     labelled = DatasetRequest(
