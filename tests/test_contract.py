@@ -15,6 +15,8 @@ from service.settings import Settings
 from workers.plots import PLOTS
 
 ROOT = Path(__file__).parent.parent
+# What changes with every look, or comes as it is made.
+UNTAGGED = ("Events", "BatchFits", "BatchResults")
 # Pages for people and the document itself.
 UNDOCUMENTED = {
     "/", "/pages/<name>", "/docs", "/docs/<name>", "/openapi.json", "/openapi.yaml"
@@ -110,6 +112,16 @@ def test_every_problem_is_one_of_those_that_all_operations_share(
         (content,) = answer["content"].values()
         example = components["examples"][content["examples"]["answer"]["$ref"].rpartition("/")[2]]
         assert str(example["value"]["status"]) == name[-3:]
+
+
+def test_what_has_an_id_has_a_tag_and_is_not_sent_twice(committed: dict[str, Any]) -> None:
+    gets = [ops["get"] for path, ops in committed["paths"].items() if "{" in path and "get" in ops]
+    tagged = [op for op in gets if not op["operationId"].endswith(UNTAGGED)]
+
+    assert {"getFit", "getDataset", "getBatch", "getChecks"} < {op["operationId"] for op in tagged}
+    for op in tagged:
+        assert "ETag" in op["responses"]["200"]["headers"], op["operationId"]
+        assert "304" in op["responses"], op["operationId"]
 
 
 def test_what_a_post_makes_is_linked_to_all_that_takes_its_id(committed: dict[str, Any]) -> None:
