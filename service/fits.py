@@ -26,25 +26,28 @@ def find_row(context: Context, fit_id: str, owner: str, kind: Kind = FIT) -> dic
     """The row of a fit that is there, beside its dataset's facts; raises NotFound and Gone."""
     with context.database.read() as connection:
         row = queries.find_fit(connection, fit_id, owner, kind.name)
+    return _there(row, fit_id, kind)
+
+
+def _there(row: Any, fit_id: str, kind: Kind) -> dict[str, Any]:
     if row is None:
         raise NotFound(f"there is no {kind.noun} {fit_id!r}")
     if row.deleted_at is not None or has_expired(row, time.time()):
         raise Gone(f"the {kind.noun} {fit_id} has been deleted or has expired")
-    return row._asdict()
+    found: dict[str, Any] = row._asdict()
+    return found
 
 
 def get_fits(
     context: Context, ids: Sequence[str], owner: str, kind: Kind = FIT
 ) -> list[dict[str, Any]]:
-    """The fits of these ids, in their order; raises NotFound for the first that is not there."""
+    """The fits of these ids, in their order.
+
+    Raises NotFound or Gone for the first that is not there.
+    """
     with context.database.read() as connection:
-        rows = queries.find_fits(connection, ids, owner, kind.name)
-    now = time.time()
-    found = {r.id: r for r in rows if r.deleted_at is None and not has_expired(r, now)}
-    for fit_id in ids:
-        if fit_id not in found:
-            raise NotFound(f"there is no {kind.noun} {fit_id!r}")
-    return [kind.body(found[fit_id]._asdict()) for fit_id in ids]
+        rows = {r.id: r for r in queries.find_fits(connection, ids, owner, kind.name)}
+    return [kind.body(_there(rows.get(fit_id), fit_id, kind)) for fit_id in ids]
 
 
 def fit_row(context: Context, fit_id: str) -> dict[str, Any]:

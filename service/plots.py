@@ -9,6 +9,7 @@ from service.context import Context
 from service.errands import run_errand
 from service.errors import PlotNotApplicable
 from service.fits import get_fit
+from service.schemas.common import TERMINAL
 from service.schemas.plots import AnimationFormat, PlotFormat, PlotOptions
 from service.storage import MissingObject
 from service.suitability import OF_CLASSES
@@ -156,7 +157,9 @@ def _refuse_unsuitable(fit: Mapping[str, Any], plot: Plot) -> None:
         return
     listed = ", ".join(kinds) or "none"
     detail = f"the fit {fit['id']} has no plot {plot.kind}.{plot.plot_format}; it has: {listed}"
-    if plot.kind == ANIMATION and plot.kind in kinds:
+    if fit["status"] not in TERMINAL:
+        detail += f", for it is {fit['status']}: plots are drawn once it has ended"
+    elif plot.kind == ANIMATION and plot.kind in kinds:
         detail += f"; an animation is a {' or an '.join(ANIMATION_TYPES)}"
     elif plot.kind in ("weights", ANIMATION) and not fit["spec"]["record"]["weights"]:
         detail += "; weights that move are drawn of a fit with record.weights"

@@ -5,9 +5,10 @@ import hashlib
 import re
 import tempfile
 from pathlib import Path
+from typing import Annotated, Literal
 
 from limits import RateLimitItem, parse
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # Linux refuses a unix socket whose path is longer than 107 bytes.
@@ -170,7 +171,10 @@ class Settings(BaseSettings):
         default=False,
         description="Whether webhooks may lie at loopback and private addresses.",
     )
-    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+        BeforeValidator(lambda name: name.upper() if isinstance(name, str) else name),
+    ] = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     @field_validator("storage_url")
     @classmethod

@@ -41,7 +41,7 @@ def configure_logging(settings: Settings) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(settings.log_level.upper())
+    root.setLevel(settings.log_level)
     # It has a handler of its own, which writes plain text.
     gunicorn = logging.getLogger("gunicorn.error")
     gunicorn.handlers.clear()

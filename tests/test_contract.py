@@ -16,7 +16,7 @@ from workers.plots import PLOTS
 
 ROOT = Path(__file__).parent.parent
 # What changes with every look, or comes as it is made.
-UNTAGGED = ("Events", "BatchFits", "BatchResults")
+UNTAGGED = ("Events", "BatchResults")
 # Pages for people and the document itself.
 UNDOCUMENTED = {
     "/", "/pages/<name>", "/docs", "/docs/<name>", "/openapi.json", "/openapi.yaml"

@@ -63,7 +63,9 @@ def _done(
         place = Place("invalid_spec", error.detail, error.pointer)
         return "refused", told_of(InvalidInput(error.detail, places=[place]))
     except MissingObject as error:
-        return "refused", told_of(Gone(f"{error.key} is no longer kept"))
+        log.warning("object_missing", key=error.key)
+        detail = "what this is made from, the dataset or the fit's own numbers, has been deleted"
+        return "refused", told_of(Gone(detail))
     except Exception:
         # The outermost edge: whoever waits must hear of it, and the operator must see why.
         log.exception("errand_crashed", arguments=arguments)

@@ -106,8 +106,8 @@ def _asked() -> tuple[Bodies, About]:
         "batches",
         "List batches, newest first",
         query=StatePageParameters,
-        answers={200: (Content(model=BatchList),)},
-        headers={200: ("Link",)},
+        answers={200: (Content(model=BatchList),), 304: ()},
+        headers={200: (*RESOURCE, "Link")},
         problems=(422,),
     )
 )
@@ -141,8 +141,8 @@ def get_batch(batch_id: str) -> Response:
         "batches",
         "List a batch's fits, newest first",
         query=StatePageParameters,
-        answers={200: (Content(model=FitList),)},
-        headers={200: ("Link",)},
+        answers={200: (Content(model=FitList),), 304: ()},
+        headers={200: (*RESOURCE, "Link")},
         problems=(404, 410, 422),
     )
 )

@@ -78,8 +78,8 @@ def _created_before(dataset_id: str) -> Response:
         "datasets",
         "List datasets, newest first",
         query=ListParameters,
-        answers={200: (Content(model=DatasetList),)},
-        headers={200: ("Link",)},
+        answers={200: (Content(model=DatasetList),), 304: ()},
+        headers={200: (*RESOURCE, "Link")},
         problems=(422,),
     )
 )

@@ -48,9 +48,9 @@ def create_fit() -> Response:
         "fits",
         "List fits, newest first, or look up many by id",
         query=FitListParameters,
-        answers={200: (Content(model=FitList),)},
-        headers={200: ("Link",)},
-        problems=(404, 422),
+        answers={200: (Content(model=FitList),), 304: ()},
+        headers={200: (*RESOURCE, "Link")},
+        problems=(404, 410, 422),
     )
 )
 def list_fits() -> Response:

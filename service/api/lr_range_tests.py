@@ -54,9 +54,9 @@ def create_range_test() -> Response:
         _TAG,
         "List learning-rate range tests, newest first, or look up many by id",
         query=FitListParameters,
-        answers={200: (Content(model=LrRangeTestList),)},
-        headers={200: ("Link",)},
-        problems=(404, 422),
+        answers={200: (Content(model=LrRangeTestList),), 304: ()},
+        headers={200: (*RESOURCE, "Link")},
+        problems=(404, 410, 422),
     )
 )
 def list_range_tests() -> Response:

@@ -17,7 +17,10 @@ from service.keys import OPEN_OWNER, Principal
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+# As W3C's Trace Context has it: version ff and ids of zeros alone are none.
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
 
 
 def opened_context() -> Context:

@@ -143,7 +143,9 @@ def test_a_kind_that_does_not_suit_is_told_with_those_that_do(
     fit_id = ended(context, table, "loss", "fit")
 
     assert refusal(context, fit_id, "roc").endswith("has no plot roc.png; it has: loss, fit")
-    assert "it has: none" in refusal(context, submit(context, table)["id"], "loss")
+    assert refusal(context, submit(context, table)["id"], "loss").endswith(
+        "it has: none, for it is queued: plots are drawn once it has ended"
+    )
 
 
 def test_what_moves_asks_for_recorded_weights(context: Context, table: DatasetRequest) -> None:

@@ -1,7 +1,9 @@
 """Datasets and fits over HTTP, from their making to their end."""
 
+import pytest
 from flask.testing import FlaskClient
 
+from service import fits
 from service.context import Context
 from service.schemas.answers.datasets import Dataset, DatasetList
 from service.schemas.answers.fits import Fit
@@ -106,6 +108,33 @@ def test_an_unchanged_fit_is_304_and_a_changed_one_is_not(
     assert http.get(f"/v1/fits/{fit['id']}", headers=tag).status_code == 200
 
 
+def test_an_unchanged_list_is_304_and_a_changed_one_is_not(http: FlaskClient) -> None:
+    fit = create_fit(http)
+    for path in ("/v1/fits", f"/v1/fits?ids={fit['id']}", "/v1/datasets"):
+        tag = {"If-None-Match": http.get(path).headers["ETag"]}
+        assert http.get(path, headers=tag).status_code == 304, path
+    tag = {"If-None-Match": http.get("/v1/fits").headers["ETag"]}
+
+    create_fit(http)
+
+    assert http.get("/v1/fits", headers=tag).status_code == 200
+
+
+def test_looked_up_by_their_ids_deleted_fits_are_gone_and_unknown_ones_not_there(
+    http: FlaskClient, context: Context
+) -> None:
+    kept, deleted = create_fit(http)["id"], create_fit(http)["id"]
+    end(context, deleted)
+    assert http.delete(f"/v1/fits/{deleted}").status_code == 204
+
+    gone = http.get(f"/v1/fits?ids={kept},{deleted}")
+    unknown = http.get(f"/v1/fits?ids={kept},fit_x,{deleted}")
+
+    assert (gone.status_code, unknown.status_code) == (410, 404)
+    assert deleted in gone.get_json(force=True)["detail"]
+    assert "fit_x" in unknown.get_json(force=True)["detail"]
+
+
 def test_a_fits_checks_are_304_while_they_say_the_same_in_the_same_form(
     http: FlaskClient, context: Context
 ) -> None:
@@ -139,3 +168,23 @@ def test_a_dataset_in_use_is_not_deleted(http: FlaskClient) -> None:
     fit = create_fit(http)
 
     assert http.delete(f"/v1/datasets/{fit['dataset']['id']}").status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", True),
+        ("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", False),
+        (f"00-{'0' * 32}-b7ad6b7169203331-01", False),
+        (f"00-0af7651916cd43dd8448eb211c80319c-{'0' * 16}-01", False),
+        ("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", False),
+    ],
+)
+def test_a_trace_goes_with_the_fit_where_it_is_one(
+    http: FlaskClient, context: Context, given: str, kept: bool
+) -> None:
+    body = {"dataset": {"columns": COLUMNS}, "target": "y", "steps": 3}
+
+    fit = http.post("/v1/fits", json=body, headers={"traceparent": given}).get_json()
+
+    assert fits.fit_row(context, fit["id"])["traceparent"] == (given if kept else None)
