@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from functools import partial
 
-import numpy as np
 import structlog
 
 from service import lifecycle
@@ -25,7 +24,6 @@ from workers.heartbeat import Heartbeat
 from workers.inputs import OpenedData
 from workers.lr_range_run import LrRangeRun
 from workers.memory_bound import MemoryBound, TooMuchMemory, explain_lack, lacks_memory
-from workers.metrics import RegressionMetrics
 from workers.outages import store_is_away, store_is_still_away
 from workers.peak_memory import forget_peak
 from workers.runs import Watch
@@ -58,7 +56,6 @@ RUNS: Mapping[str, type[Run]] = {"fit": FitRun, "lr_range_test": LrRangeRun}
 def warm_up() -> None:
     """Load and compile all that a first fit would otherwise wait for."""
     engine.warm_up()
-    RegressionMetrics().add(np.zeros((2, 1)), np.ones((2, 1)))
     # What is loaded by now stays. To look through all of it for garbage, now and then as fits come
     # and go, is a tenth of what small fits take.
     gc.freeze()
