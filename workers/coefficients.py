@@ -6,9 +6,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from service.lifecycle import Claim
-from service.tables.encoding import encode
 from workers.engine import Scaling
-from workers.inputs import Label
+from workers.inputs import Columns
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -25,7 +24,7 @@ def shown_weights(weights: Arrays) -> dict[str, Any] | None:
 
 
 def named_coefficients(
-    claim: Claim, classes: list[Label] | None, weights: Arrays, scaling: Scaling | None
+    claim: Claim, columns: Columns, weights: Arrays, scaling: Scaling | None
 ) -> dict[str, Any] | None:
     """By feature's label, in the data's own units; by target or class first where there are many.
 
@@ -35,14 +34,13 @@ def named_coefficients(
         return None
     if scaling is not None:
         weights = scaling.in_own_units(weights)
-    labels = encode(claim.spec["features"], claim.columns, claim.spec["model"]).labels
-    target = claim.spec["target"]
-    if claim.spec["loss"]["kind"] == "cross_entropy":
-        outputs = [str(label) for label in classes or ()]
-    elif isinstance(target, str):
+    labels = columns.features.labels
+    if columns.scored:
+        outputs = [str(label) for label in columns.classes or ()]
+    elif isinstance(claim.spec["target"], str):
         return _named_row(labels, weights, 0)
     else:
-        outputs = target
+        outputs = columns.targets
     return {name: _named_row(labels, weights, i) for i, name in enumerate(outputs)}
 
 

@@ -1,8 +1,9 @@
 """What a fit's row says of how it went, and of how it could have gone."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from service.lifecycle import Claim
 from workers.coefficients import named_coefficients, shown_weights
@@ -11,20 +12,20 @@ from workers.engine import (
     Result,
     RowSource,
     ScaledRows,
+    Scaling,
     Specification,
     is_small,
     optimum,
 )
 from workers.inputs import Loaded
 from workers.measuring import finite
-from workers.peak_memory import peak_bytes
 from workers.taking import Take, everything
 
 
 def diagnose(
     claim: Claim, spec: Specification, loaded: Loaded, result: Result, take: Take = everything
 ) -> dict[str, Any]:
-    """The contract's diagnostics but for the seconds; those of the closed form where there is one.
+    """The contract's diagnostics but for seconds and memory; a closed form's where there is one.
 
     And where `take` takes it. A number that is infinite is None: the condition of a Hessian that is
     singular.
@@ -36,7 +37,6 @@ def diagnose(
         "n_parameters": n_parameters,
         "strategy": result.strategy,
         "steps_per_second": result.n_steps / seconds if seconds > 0 else None,
-        "peak_memory_bytes": peak_bytes(),
         **(take(partial(_closed_form, claim, spec, loaded, result)) or {}),
     }
 
@@ -44,15 +44,14 @@ def diagnose(
 def _closed_form(
     claim: Claim, spec: Specification, loaded: Loaded, result: Result
 ) -> dict[str, Any]:
-    scaling = result.scaling
-    best = _LATEST.of(spec, result)
-    found = None if best is None else best.beside(spec, result.weights)
-    if found is None:
+    best = _LATEST.of(claim, spec, loaded, result)
+    found = None if best is None else best.optimum.beside(spec, result.weights)
+    if best is None or found is None:
         return {}
     return {
         "closed_form": {
-            "weights": shown_weights(found.weights),
-            "coefficients": named_coefficients(claim, loaded.classes, found.weights, scaling),
+            "weights": best.weights,
+            "coefficients": best.coefficients,
             "loss": found.loss,
             "distance": found.distance,
         },
@@ -63,25 +62,47 @@ def _closed_form(
     }
 
 
+@dataclass(frozen=True)
+class _Best:
+    """An optimum, and its weights as an answer shows them."""
+
+    optimum: Optimum
+    weights: dict[str, Any] | None
+    coefficients: dict[str, Any] | None
+
+    @classmethod
+    def of(
+        cls, claim: Claim, loaded: Loaded, found: Optimum | None, scaling: Scaling | None
+    ) -> Self | None:
+        """That of the claim's rows, where there is one."""
+        if found is None:
+            return None
+        coefficients = named_coefficients(claim, loaded.columns, found.weights, scaling)
+        return cls(found, shown_weights(found.weights), coefficients)
+
+
 class _Latest:
     """The optimum that was found last: fits that are claimed together often share their rows."""
 
     def __init__(self) -> None:
         self._rows: RowSource | None = None
         self._asked: tuple[Any, ...] = ()
-        self._found: Optimum | None = None
+        self._found: _Best | None = None
 
-    def of(self, spec: Specification, result: Result) -> Optimum | None:
+    def of(self, claim: Claim, spec: Specification, loaded: Loaded, result: Result) -> _Best | None:
         """That of the result's training rows."""
         rows, scaling = result.split.train, result.scaling
         if scaling is not None:
-            return optimum(spec, ScaledRows(rows, scaling), result.squares)
+            found = optimum(spec, ScaledRows(rows, scaling), result.squares)
+            return _Best.of(claim, loaded, found, scaling)
         asked = (spec.model, spec.loss, spec.penalty)
-        if rows is not self._rows or asked != self._asked:
-            self._found = optimum(spec, rows, result.squares)
-            # Large ones are not held on to, and follow from what each fit has read of them.
-            self._rows, self._asked = rows if is_small(rows.shape) else None, asked
-        return self._found
+        if rows is self._rows and asked == self._asked:
+            return self._found
+        best = _Best.of(claim, loaded, optimum(spec, rows, result.squares), None)
+        # Large ones are not held on to, and follow from what each fit has read of them.
+        if is_small(rows.shape):
+            self._rows, self._asked, self._found = rows, asked, best
+        return best
 
 
 _LATEST = _Latest()

@@ -15,6 +15,7 @@ from workers.diagnosing import explain_divergence
 from workers.engine import Result, Snapshot, Specification, Start, fit, is_small, loss_over
 from workers.inputs import Loaded
 from workers.measuring import finite
+from workers.peak_memory import peak_bytes
 from workers.recording import describe_result, kept_arrays
 from workers.runs import Ending, Watch
 from workers.taking import Take, everything
@@ -25,17 +26,18 @@ _MANY_WEIGHTS = 2**16
 
 @dataclass(frozen=True)
 class FitRun:
-    """A fit as far as it came."""
+    """A fit as far as it came; `peak_bytes` where the most memory that it took is known already."""
 
     claim: Claim
     spec: Specification
     loaded: Loaded
     result: Result
+    peak_bytes: int | None = None
 
     @classmethod
     def done(cls, claim: Claim, computed: Computed) -> Self:
         """One that has been computed before its turn."""
-        return cls(claim, computed.spec, computed.loaded, computed.result)
+        return cls(claim, computed.spec, computed.loaded, computed.result, computed.peak_bytes)
 
     @classmethod
     def of(cls, context: Context, claim: Claim, loaded: Loaded, watch: Watch) -> Self:
@@ -75,6 +77,7 @@ class FitRun:
         result = self._with_loss(take)
         spec, diverged = self.claim.spec, result.status == "diverged"
         body = describe_result(self.claim, self.spec, self.loaded, result, take)
+        body["diagnostics"]["peak_memory_bytes"] = self.peak_bytes or peak_bytes()
         body["plots"] = plot_kinds(spec, body, self.claim.columns)
         kept = kept_arrays(spec["record"], result)
         if spec.get("checks") and not self.interrupted:

@@ -142,11 +142,16 @@ class StoredRows:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A claim's rows, those held out beside them, and the sorted classes of its target, if any."""
+    """A claim's rows, the columns that they are of, and the rows held out beside them, if any."""
 
     rows: Data | RowSource
-    classes: list[Label] | None
+    columns: Columns
     held_out: Data | RowSource | None = None
+
+    @property
+    def classes(self) -> list[Label] | None:
+        """The sorted classes of the target, if any."""
+        return self.columns.classes
 
 
 class OpenedData:
@@ -197,7 +202,7 @@ def _load_rows(context: Context, claim: Claim, stack: ExitStack) -> Loaded:
     if claim.validation is not None:
         key, n_rows = claim.validation.storage_key, claim.validation.n_rows
         held_out = _rows(_opened(context, columns, key, n_rows, stack), columns)
-    return Loaded(_rows(table, columns), columns.classes, held_out)
+    return Loaded(_rows(table, columns), columns, held_out)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """How good a model is on some rows."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,13 +24,14 @@ def measure(
 
     Those of classes, where the target is one, else those of numbers.
     """
-    numbers = RegressionMetrics()
+    shape = rows.shape
+    numbers = RegressionMetrics(shape.n_targets)
     if classes is not None:
         of_classes = ClassMetrics(len(classes), probable=not isinstance(spec.loss, Hinge))
     with np.errstate(over="ignore", invalid="ignore"):
         for _, block in blocks(rows):
             x = block.x if scaling is None else scaling.scale(block.x)
-            outputs = predict(spec.model, rows.shape, weights, x)
+            outputs = predict(spec.model, shape, weights, x)
             if classes is None:
                 numbers.add(block.y, answers(spec.loss, outputs))
             else:
@@ -53,4 +55,4 @@ def not_finite(numbers: Mapping[str, Any]) -> dict[str, dict[str, int]]:
 
 def finite(value: float | None) -> float | None:
     """The number, or None for what JSON cannot say."""
-    return float(value) if value is not None and np.isfinite(value) else None
+    return float(value) if value is not None and math.isfinite(value) else None

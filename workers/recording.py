@@ -76,7 +76,7 @@ def describe_result(
     measured = partial(measure, spec, result.weights, result.scaling, loaded.classes)
     return {
         "weights": shown_weights(result.weights),
-        "coefficients": named_coefficients(claim, loaded.classes, result.weights, result.scaling),
+        "coefficients": named_coefficients(claim, loaded.columns, result.weights, result.scaling),
         "standardization": _standardization(result.scaling),
         "classes": loaded.classes,
         # Cancelled as it comes to its end, a fit is told as cancelled, but was not cut short.

@@ -1,12 +1,12 @@
 """Claims end to end: load, compute, record, finish."""
 
+import gc
 import os
 import socket
 import time
 from collections.abc import Mapping
 from functools import partial
 
-import numpy as np
 import structlog
 
 from service import lifecycle
@@ -25,7 +25,6 @@ from workers.heartbeat import Heartbeat
 from workers.inputs import OpenedData
 from workers.lr_range_run import LrRangeRun
 from workers.memory_bound import MemoryBound, TooMuchMemory, explain_lack, lacks_memory
-from workers.metrics import RegressionMetrics
 from workers.outages import store_is_away, store_is_still_away
 from workers.peak_memory import forget_peak
 from workers.runs import Watch
@@ -58,7 +57,9 @@ RUNS: Mapping[str, type[Run]] = {"fit": FitRun, "lr_range_test": LrRangeRun}
 def warm_up() -> None:
     """Load and compile all that a first fit would otherwise wait for."""
     engine.warm_up()
-    RegressionMetrics().add(np.zeros((2, 1)), np.ones((2, 1)))
+    # What is loaded by now stays. To look through all of it for garbage, now and then as fits come
+    # and go, is a tenth of what small fits take.
+    gc.freeze()
 
 
 def run_waiting(context: Context, queue: str) -> None:
@@ -147,12 +148,11 @@ def _run(
     done: Computed | None,
 ) -> End | None:
     """The claim's end; None where it is lost, or goes on elsewhere."""
-    # What is computed already takes no more.
-    most_bytes = context.settings.max_fit_bytes if done is None else None
-    watch = Watch(heartbeat, claim, MemoryBound(most_bytes))
     try:
         if done is not None and not heartbeat.lost(claim):
-            return _end(context, FitRun.done(claim, done), watch, done.data_seconds)
+            # It is small, takes no more memory, and is told of in less time than between two looks.
+            return _record(context, FitRun.done(claim, done), done.data_seconds, everything)
+        watch = Watch(heartbeat, claim, MemoryBound(context.settings.max_fit_bytes))
         return _compute(context, claim, watch, data)
     except SpecificationError as error:
         return _failure(claim, "invalid_spec", "user", str(error))
@@ -220,24 +220,28 @@ def _is_much(claim: Claim) -> bool:
 
 def _end(context: Context, run: Run, watch: Watch, data_seconds: float) -> End | None:
     """What is measured of a large table takes a while too; None where the claim is lost then."""
-    record = partial(_record, context, run, watch, data_seconds)
+    record = partial(_record, context, run, data_seconds)
     if run.takes_long:
         # What its steps took is free, and what follows takes memory of its own.
         give_back()
     if not run.interrupted:
         try:
             with looking(watch.look_at_the_end):
-                return aside_if(run.takes_long, partial(record, everything))
+                end = aside_if(run.takes_long, partial(record, everything))
+            watch.check_memory()
+            return end
         except Interrupted:
             if watch.heartbeat.lost(run.claim):
                 log.warning("claim_lost")
                 return None
     # It was cancelled.
     with looking(watch.look_at_memory):
-        return record(Moment(watch.look_at_memory))
+        end = record(Moment(watch.look_at_memory))
+    watch.check_memory()
+    return end
 
 
-def _record(context: Context, run: Run, watch: Watch, data_seconds: float, take: Take) -> End:
+def _record(context: Context, run: Run, data_seconds: float, take: Take) -> End:
     """The artifacts are stored first; the row is written last."""
     began, claim = time.perf_counter(), run.claim
     ending = run.ending(take)
@@ -245,7 +249,6 @@ def _record(context: Context, run: Run, watch: Watch, data_seconds: float, take:
         store_arrays(context, claim.fit_id, claim.fence, name, arrays)
         for name, arrays in ending.artifacts.items()
     ]
-    watch.check_memory()
     ending.result["diagnostics"]["seconds"] = {
         "queued": claim.started_at - claim.created_at,
         "data": data_seconds,

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 
@@ -11,6 +12,7 @@ from service.lifecycle import Claim
 from workers.engine import Data, Result, Specification, fit_together, fits_together
 from workers.inputs import Columns, Loaded, OpenedData
 from workers.memory_bound import MemoryBound
+from workers.peak_memory import peak_bytes
 
 log = structlog.get_logger(__name__)
 
@@ -20,12 +22,16 @@ _MOST_ROWS = 1_024
 
 @dataclass(frozen=True)
 class Computed:
-    """A fit that is done before its turn: what it was made of, and what its rows took to read."""
+    """A fit that is done before its turn: what it was made of, and what its rows took to read.
+
+    `peak_bytes` is the most memory that the process held until all that are done so were.
+    """
 
     spec: Specification
     loaded: Loaded
     result: Result
     data_seconds: float
+    peak_bytes: int
 
 
 @dataclass(frozen=True)
@@ -45,24 +51,61 @@ def compute_together(
     The others, and all of them where anything fails, are left for their own turns, which tell whose
     it was: so too where all of them together take more than `most_bytes`, which one may take.
     """
-    bound = MemoryBound(most_bytes)
+    bound, readings = MemoryBound(most_bytes), _Readings(data)
     try:
-        read = [one for claim in claims if (one := _read(claim, data)) is not None]
+        read = [one for claim in claims if (one := readings.of(claim)) is not None]
         results = fit_together([one.spec for one in read], [one.rows for one in read])
         bound.check()
+        peak = peak_bytes()
     except Exception as error:
         # At the edge of a group as at that of a fit: no claim may be left without an end.
         log.warning("not_computed_together", error=repr(error), fits=len(claims))
         return {}
     return {
-        read[i].claim.fit_id: Computed(read[i].spec, read[i].loaded, result, read[i].seconds)
-        for i, result in results.items()
+        one.claim.fit_id: Computed(one.spec, one.loaded, results[i], one.seconds, peak)
+        for i, one in enumerate(read)
+        if i in results
+    }
+
+
+class _Readings:
+    """Claims that are read one after the other: what one shares with the last is taken from it."""
+
+    def __init__(self, data: OpenedData) -> None:
+        self._data = data
+        self._shared: Mapping[str, Any] | None = None
+        self._last: _Read | None = None
+
+    def of(self, claim: Claim) -> _Read | None:
+        """The claim's fit with its rows; None where it is not to be computed before its turn."""
+        if claim.kind != FIT.name:
+            return None
+        began = time.perf_counter()
+        shared = _shared(claim)
+        if shared != self._shared:
+            self._last, self._shared = _read(claim, self._data), shared
+            return self._last
+        if self._last is None:
+            return None
+        spec = self._last.spec.beginning_as(claim.spec)
+        return replace(self._last, claim=claim, spec=spec, seconds=time.perf_counter() - began)
+
+
+def _shared(claim: Claim) -> Mapping[str, Any]:
+    """All of a claim but what its fit begins with, which decides neither rows nor strategy."""
+    spec = claim.spec
+    return {
+        **spec,
+        "optimizer": {**spec["optimizer"], "lr": None},
+        "init": "fit" in spec["init"],
+        "seed": None,
+        "dataset": claim.storage_key,
+        "validation": claim.validation,
     }
 
 
 def _read(claim: Claim, data: OpenedData) -> _Read | None:
-    """The claim's fit with its rows; None where it is not one to be computed before its turn."""
-    if claim.kind != FIT.name or claim.validation is not None or claim.n_rows > _MOST_ROWS:
+    if claim.validation is not None or claim.n_rows > _MOST_ROWS:
         return None
     began = time.perf_counter()
     spec = Specification.from_mapping(claim.spec)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby, islice, product
 from typing import Any
 
@@ -38,7 +39,7 @@ class Encoding:
     def __len__(self) -> int:
         return len(self.features if self.terms is None else self.terms)
 
-    @property
+    @cached_property
     def labels(self) -> list[str]:
         """The names under which the coefficients are shown: `x`, `colour=red`, `x^2*z`."""
         names = [feature.label for feature in self.features]

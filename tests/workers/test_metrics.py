@@ -1,5 +1,7 @@
 """Metrics, gathered block by block, are scikit-learn's."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,11 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from sklearn import metrics
 
+from workers.engine import regression_loops, warm_up
 from workers.metrics import RegressionMetrics
 
 
 def measured(true: np.ndarray, predicted: np.ndarray, block_rows: int = 1000) -> dict[str, float]:
-    gathered = RegressionMetrics()
+    gathered = RegressionMetrics(true.shape[1])
     for first in range(0, len(true), block_rows):
         stop = first + block_rows
         gathered.add(true[first:stop], predicted[first:stop])
@@ -99,3 +102,20 @@ def test_metrics_of_one_row_or_of_overflow_are_not_numbers() -> None:
 
     assert np.isnan(measured(one, one)["r2"])
     assert not np.isfinite(list(measured(one, one * np.inf).values())).any()
+
+
+def test_whatever_is_measured_runs_on_what_a_warm_process_has() -> None:
+    # given a warm process
+    warm_up()
+    loops: list[Any] = [regression_loops.add_rows, regression_loops.told]
+    before = [loop.signatures for loop in loops]
+
+    # when columns, rows in another order and numbers that must not be written to are measured
+    true, frozen = np.ones((3, 2), order="F"), np.ones((3, 2))
+    frozen.flags.writeable = False
+    measured(true, frozen)
+    measured(frozen[::2, :1], true[::2, :1])
+
+    # then they ran on what there was
+    assert [loop.signatures for loop in loops] == before
+    assert [len(signatures) for signatures in before] == [1, 1]

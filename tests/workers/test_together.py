@@ -17,6 +17,10 @@ pytestmark = ON_EACH
 LINE: dict[str, Any] = {"target": "y", "steps": 30, "dtype": "float64"}
 KINDS: list[dict[str, Any]] = [
     {"optimizer": {"kind": "sgd", "lr": 0.05}},
+    {"optimizer": {"kind": "sgd", "lr": 0.02}, "seed": 3},
+    {"seed": {"init": 1, "shuffle": 2, "split": 3}},
+    {"init": {"weights": {"weight": [[-3.0]], "bias": [-2.0]}}},
+    {"init": {"kind": "normal"}, "dtype": "float32"},
     {"optimizer": {"kind": "sgd", "lr": 0.1, "momentum": 0.9}},
     {"optimizer": {"kind": "sgd", "lr": 1e4}, "steps": 400},
     {"optimizer": {"kind": "adam"}},

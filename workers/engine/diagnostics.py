@@ -58,33 +58,32 @@ class LeastSquares:
 class Optimum:
     """What `LeastSquares` says of the rows alone, whichever fit is made on them.
 
-    coefficients (p, k), the bias last, and the Hessian's eigenvalues (r,) that are not 0 but for
-    rounding, the largest first, of `size`.
+    `signal`: the smallest and the largest λ.
     """
 
-    coefficients: Floats
+    weights: dict[str, Floats]
     loss: float
-    eigenvalues: Floats
-    size: int
+    condition_number: float
+    max_stable_lr: float
+    best_constant_lr: float
+    signal: tuple[float, float]
 
     def beside(
         self, spec: Specification, weights: Mapping[str, NDArray[Any]]
     ) -> LeastSquares | None:
         """The optimum as a fit's weights, by their state_dict names, and its rate see it."""
-        signal, best = self.eigenvalues, self.coefficients
-        found = LeastSquares(
-            weights=_named(best, weights["weight"].shape[1]),
+        distance = _distance(self.weights, weights)
+        if not math.isfinite(distance):
+            return None
+        return LeastSquares(
+            weights=self.weights,
             loss=self.loss,
-            distance=_norm(_columns(weights) - best),
-            condition_number=float(signal[0] / signal[-1])
-            if len(signal) == self.size
-            else math.inf,
-            max_stable_lr=float(2 / signal[0]),
-            best_constant_lr=float(2 / (signal[0] + signal[-1])),
-            steps_to_1e_6=_steps(spec.optimizer.lr, signal),
+            distance=distance,
+            condition_number=self.condition_number,
+            max_stable_lr=self.max_stable_lr,
+            best_constant_lr=self.best_constant_lr,
+            steps_to_1e_6=_steps(spec.optimizer.lr, *self.signal),
         )
-        numbers = (found.loss, found.distance, found.max_stable_lr, found.best_constant_lr)
-        return found if np.isfinite(numbers).all() else None
 
 
 def least_squares(
@@ -99,8 +98,7 @@ def least_squares(
     and for where there is None, see `optimum`; None too where a number would not be finite.
     """
     found = optimum(spec, rows, squares)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return None if found is None else found.beside(spec, weights)
+    return None if found is None else found.beside(spec, weights)
 
 
 def optimum(spec: Specification, rows: RowSource, squares: Squares | None = None) -> Optimum | None:
@@ -142,7 +140,16 @@ def _measured(shape: Shape, triangle: Floats) -> Optimum | None:
         return None
     best = _solved(triangle[:size, :size], triangle[:size, size:], noise)
     residual = triangle @ np.vstack([best, -np.eye(n_targets)])
-    return Optimum(best, float((residual**2).sum() / n_targets), signal, size)
+    largest, smallest = float(signal[0]), float(signal[-1])
+    found = Optimum(
+        weights=_named(best, shape.n_features),
+        loss=float((residual**2).sum() / n_targets),
+        condition_number=float(signal[0] / signal[-1]) if len(signal) == size else math.inf,
+        max_stable_lr=float(2 / signal[0]),
+        best_constant_lr=float(2 / (signal[0] + signal[-1])),
+        signal=(smallest, largest),
+    )
+    return found if math.isfinite(found.loss) and math.isfinite(found.max_stable_lr) else None
 
 
 def _solved(left: Floats, right: Floats, noise: float) -> Floats:
@@ -162,10 +169,10 @@ def _solved(left: Floats, right: Floats, noise: float) -> Floats:
     return best
 
 
-def _steps(lr: float, eigenvalues: Floats) -> int | None:
-    """The smallest t with |1 - lr·λ|ᵗ ≤ 1e-6 for all of them, the largest first."""
+def _steps(lr: float, smallest: float, largest: float) -> int | None:
+    """The smallest t with |1 - lr·λ|ᵗ ≤ 1e-6 for all λ from the smallest to the largest."""
     # A small lr·λ would be lost beside 1.
-    gap = min(lr * eigenvalues[-1], 2 - lr * eigenvalues[0])
+    gap = min(lr * smallest, 2 - lr * largest)
     if not gap > 0:
         return None
     if gap == 1:
@@ -179,13 +186,12 @@ def _named(columns: Floats, n_features: int) -> dict[str, Floats]:
     return weights | {"bias": columns[-1]} if len(columns) > n_features else weights
 
 
-def _columns(weights: Mapping[str, NDArray[Any]]) -> Floats:
-    """The coefficients (p, k) of a layer."""
-    rows = [weights["weight"].T, *([weights["bias"][None]] if "bias" in weights else [])]
-    return np.vstack(rows).astype(np.float64)
+def _distance(weights: Mapping[str, NDArray[Any]], others: Mapping[str, NDArray[Any]]) -> float:
+    """The Euclidean distance of two layers, of numbers whose squares overflow too."""
+    pairs = zip(_rows(weights), _rows(others), strict=True)
+    return math.hypot(*(math.dist(one.tolist(), other.tolist()) for one, other in pairs))
 
 
-def _norm(array: Floats) -> float:
-    """The Euclidean norm, of numbers whose squares overflow too."""
-    largest = float(np.abs(array).max())
-    return largest * float(np.linalg.norm(array / largest)) if largest else 0.0
+def _rows(weights: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    """The weights target by target, and the biases if any."""
+    return [*weights["weight"], *([weights["bias"]] if "bias" in weights else [])]

@@ -10,7 +10,7 @@ from workers.engine.compiled import borrowed, compiled_to_the_letter, internal_t
 from workers.engine.compiled_lanes import N_LANES
 from workers.engine.lane_loops import Histories, Scratch, Steps
 from workers.engine.spectral_loops import HeldOut, Record, Rule, Span, State
-from workers.engine.spectrum_loops import Factor, Spectrum
+from workers.engine.spectrum_loops import Spectrum
 from workers.engine.table_loops import Line, Table
 
 Floats = NDArray[np.float64]
@@ -53,19 +53,13 @@ class Form(NamedTuple):
 class Descended(NamedTuple):
     """What the group's fits came to; found (B,) says whose numbers mean something.
 
-    The factors: matrix (B, m, p) and offset (B, m, k), of which the first of `counts` (B, 2) rows
-    count; rest, smallest, stray and least_variance are the `facts` (B, 4), n_centred the second
-    count. The spectra: basis (B, p, p), scale (B, p), pull (B, k, p), rest (B,), n_values (B,). The
+    The spectra: basis (B, p, p), scale (B, p), pull (B, k, p), rest (B,), n_values (B,). The
     state after the last update: place, pulled and velocity (B, 2·k·p), and moving (B,). The weights
     as they are given back, weights (B, k, p), in the fit's dtype, and their loss, final_loss (B,).
     The history: loss and grad_norm (B, m), epoch_sums (B, T), n_steps, n_losses and why (B,).
     """
 
     found: Whole
-    matrix: Floats
-    offset: Floats
-    facts: Floats
-    counts: Whole
     basis: Floats
     scale: Floats
     pull: Floats
@@ -91,8 +85,6 @@ def room(group: Group, every: int) -> Descended:
     n_steps = group.lr.shape[1]
     n_kept = -(-n_steps // every)
     size = n_targets * width
-    # Each feature's own row and the means', and a penalty's for each feature.
-    most_rows = 2 * group.x.shape[2] + 1
 
     def numbers(*shape: int) -> Floats:
         return np.empty((n_fits, *shape))
@@ -102,10 +94,6 @@ def room(group: Group, every: int) -> Descended:
 
     return Descended(
         found=counts(),
-        matrix=numbers(most_rows, width),
-        offset=numbers(most_rows, n_targets),
-        facts=numbers(4),
-        counts=np.zeros((n_fits, 2), np.int64),
         basis=numbers(width, width),
         scale=numbers(width),
         pull=numbers(n_targets, width),
@@ -238,29 +226,18 @@ def _enter(
     group: Group, form: Form, out: Descended, b: int, moments: tuple[float, Floats, Floats]
 ) -> bool:
     """Lay down what the rows' moments tell; False where that is of no use."""
-    found, factor, spectrum, n_values = table_loops.told(
+    found, _, spectrum, n_values = table_loops.told(
         _table(group, form, b), group.coefficients[b], form.line, moments
     )
     out.found[b] = found
     if found != table_loops.FOUND:
         return False
-    _keep(factor, out, b)
     spectrum_loops.put(spectrum.basis, out.basis[b])
     spectrum_loops.put(spectrum.pull, out.pull[b])
     for i in range(len(spectrum.scale)):
         out.scale[b, i] = spectrum.scale[i]
     out.rest[b], out.n_values[b] = spectrum.rest, n_values
     return True
-
-
-@internal_to_the_letter
-def _keep(factor: Factor, out: Descended, b: int) -> None:
-    n_rows = len(factor.matrix)
-    spectrum_loops.put(factor.matrix, out.matrix[b])
-    spectrum_loops.put(factor.offset, out.offset[b])
-    out.counts[b, 0], out.counts[b, 1] = n_rows, factor.n_centred
-    out.facts[b, 0], out.facts[b, 1] = factor.rest, factor.smallest
-    out.facts[b, 2], out.facts[b, 3] = factor.stray, factor.least_variance
 
 
 @internal_to_the_letter

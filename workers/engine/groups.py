@@ -17,12 +17,11 @@ from workers.engine.normal_equations import Layer
 from workers.engine.optimizers import Optimizer
 from workers.engine.planner import choose_strategy
 from workers.engine.rates import Rates
-from workers.engine.results import Result
+from workers.engine.results import History, Result
 from workers.engine.small_tables import is_small, line_of
 from workers.engine.specification import Specification
 from workers.engine.spectral import ENDS, Reached, rule_of, snapshot_of, steps_a_chunk
-from workers.engine.spectrum import Squares
-from workers.engine.spectrum_loops import Factor, Spectrum, flat_loss
+from workers.engine.spectrum_loops import Spectrum
 from workers.engine.splitting import Split
 from workers.engine.standardize import ScaledRows, Scaling
 from workers.engine.trace import Trace
@@ -94,6 +93,10 @@ class SpectralGroup:
             alike=self._are_alike(),
         )
         self._out = group_loops.room(self._group, spec.record.every)
+        # What the histories have in common; no fit's is longer.
+        whole = Trace(self._batches, spec.record.every, math.nan)
+        whole.n_losses = self._batches.total_steps
+        self._whole = whole.history()
         self.compute_seconds = math.nan
 
     def __len__(self) -> int:
@@ -113,13 +116,13 @@ class SpectralGroup:
         out, spec = self._out, self._specs[i]
         n_steps, why = int(out.n_steps[i]), int(out.why[i])
         failed = why == spectral_loops.FAILED
-        trace, layer = self._trace(i), self._layer
+        rates, layer = self._rates[self._lrs[i]], self._layer
         final_loss = float(out.final_loss[i])
         return Result(
             status="diverged" if failed else ENDS.get(why, "completed"),
             weights=layer.at(out.weights[i]).named(spec.dtype),
             initial_weights=self._start(i),
-            history=trace.history(),
+            history=self._history(i, rates),
             n_steps=n_steps,
             total_steps=self._batches.total_steps,
             failed_step=n_steps if failed else None,
@@ -128,9 +131,8 @@ class SpectralGroup:
             n_threads=1,
             compute_seconds=self.compute_seconds / len(self),
             split=Split(self._tables[i]),
-            snapshot=snapshot_of(spec, self._rates[self._lrs[i]], trace, layer, self._at(i)),
+            snapshot=snapshot_of(spec, rates, self._batches, layer, self._at(i, n_steps)),
             scaling=None if self._scalings is None else self._scalings[i],
-            squares=None if self._form.single else self._squares(i),
         )
 
     def _start(self, i: int) -> Weights:
@@ -163,33 +165,27 @@ class SpectralGroup:
         momentum = self._group.momentum
         return self._specs[0].early_stopping is None and bool((momentum == momentum[0]).all())
 
-    def _trace(self, i: int) -> Trace:
-        """The fit's history, as far as it came."""
-        out, spec = self._out, self._specs[i]
-        trace = Trace(self._batches, spec.record.every, self._lrs[i])
-        trace.loss, trace.grad_norm = out.loss[i], out.grad_norm[i]
-        trace.lr = self._rates[self._lrs[i]].lr[:: trace.every]
-        trace.epoch_sums, trace.n_losses = out.epoch_sums[i], int(out.n_losses[i])
-        return trace
+    def _history(self, i: int, rates: Rates) -> History:
+        """The fit's history, as far as it came: of its epochs each is one step."""
+        out, whole, every = self._out, self._whole, self._form.every
+        n_epochs = int(out.n_losses[i])
+        n_kept = -(-n_epochs // every)
+        return History(
+            step=whole.step[:n_kept],
+            epoch=whole.epoch[:n_kept],
+            loss=out.loss[i, :n_kept],
+            lr=rates.lr[:n_epochs:every],
+            grad_norm=out.grad_norm[i, :n_kept],
+            epochs_epoch=whole.epochs_epoch[:n_epochs],
+            epochs_train_loss=out.epoch_sums[i, :n_epochs],
+            epochs_validation_loss=whole.epochs_validation_loss[:n_epochs],
+        )
 
-    def _squares(self, i: int) -> Squares:
-        out, (n_rows, n_centred) = self._out, self._out.counts[i]
-        rest, smallest, stray, least_variance = out.facts[i].tolist()
-        matrix, offset = out.matrix[i, :n_rows], out.offset[i, :n_rows]
-        factor = Factor(matrix, offset, rest, smallest, stray, int(n_centred), least_variance)
-        layer = self._layer.at(self._group.coefficients[i])
-        return Squares(layer, factor, float(out.rest[i]) + flat_loss(self._spectrum(i)))
-
-    def _spectrum(self, i: int) -> Spectrum:
-        out = self._out
-        return Spectrum(out.basis[i], out.scale[i], out.pull[i], float(out.rest[i]))
-
-    def _at(self, i: int) -> Reached:
-        out, n_steps = self._out, int(self._out.n_steps[i])
-        size = self._layer.coefficients().size
+    def _at(self, i: int, n_steps: int) -> Reached:
+        out, size = self._out, self._layer.coefficients().size
         now = slice(n_steps % 2 * size, (n_steps % 2 + 1) * size)
         return Reached(
-            spectrum=self._spectrum(i),
+            spectrum=Spectrum(out.basis[i], out.scale[i], out.pull[i], float(out.rest[i])),
             origin=self._group.coefficients[i].ravel(),
             place=out.place[i, now],
             pull=out.pulled[i, now],

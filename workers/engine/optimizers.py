@@ -1,7 +1,6 @@
 """The optimizers: torch.optim's names, arguments and rules."""
 
 import inspect
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -82,9 +81,12 @@ class Optimizer:
     @property
     def made_by(self) -> dict[str, Any]:
         """What its state depends on, as JSON says it: all but the learning rate."""
-        others = {name: value for name, value in self.arguments.items() if name != "lr"}
-        plain: dict[str, Any] = json.loads(json.dumps({"kind": self.kind, **others}))
-        return plain
+        others = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in self.arguments.items()
+            if name != "lr"
+        }
+        return {"kind": self.kind, **others}
 
     @property
     def climbs(self) -> bool:

@@ -17,7 +17,6 @@ from workers.engine.models import Model, layer_widths
 _MOST_NUMBERS = 2**20
 
 
-@torch.no_grad()
 def predict(
     model: Model, shape: Shape, weights: Mapping[str, NDArray[Any]], x: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -29,6 +28,13 @@ def predict(
         # One layer: small fits pass through this, and a torch module costs more than they do.
         predicted: NDArray[np.float64] = x @ weights["weight"].astype(np.float64).T
         return predicted + weights["bias"] if "bias" in weights else predicted
+    return _by_module(model, shape, weights, x)
+
+
+@torch.no_grad()
+def _by_module(
+    model: Model, shape: Shape, weights: Mapping[str, NDArray[Any]], x: NDArray[np.float64]
+) -> NDArray[np.float64]:
     module = model.module(shape, torch.float64)
     state = {name: torch.tensor(array, dtype=torch.float64) for name, array in weights.items()}
     module.load_state_dict(state, strict="norms.0.bias" not in state)

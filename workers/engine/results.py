@@ -67,7 +67,8 @@ class Result:
     `split` has the rows fitted to and held out, in their own units; `scaling` is what the features
     were standardized by, and what the weights belong to. `snapshot` is the inner state after the
     last update, whichever weights are given. `squares` are what a strategy that makes no loop over
-    the rows of float64 knows of them.
+    the rows of float64 knows of them; small tables, those of fits that are computed together, are
+    read again by whoever would ask.
     """
 
     status: Status

@@ -1,7 +1,7 @@
 """What to compute: a fit's specification as the engine knows it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, TypeVar
 
 from workers.engine.dtypes import DType
@@ -127,6 +127,15 @@ class Specification:
             record=_record(mapping["record"]),
             limits=Limits(max_seconds=mapping["limits"]["max_seconds"]),
             strategy=mapping["strategy"],
+        )
+
+    def beginning_as(self, mapping: Mapping[str, Any]) -> Self:
+        """The same, but with the optimizer, the first weights and the seeds of the mapping."""
+        return replace(
+            self,
+            optimizer=Optimizer.from_mapping(mapping["optimizer"]),
+            init=init_from_mapping(mapping["init"]),
+            seeds=_seeds(mapping["seed"]),
         )
 
 

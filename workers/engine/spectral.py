@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.engine import small_tables, spectral_loops
+from workers.engine.batches import Batches
 from workers.engine.data import RowSource, Shape
 from workers.engine.dtypes import Weights, largest
 from workers.engine.early_stopping import EarlyStopping
@@ -111,8 +112,9 @@ class SpectralDescent:
             velocity=self._now(state.velocity),
             moving=self._moving,
             n_steps=self.n_steps,
+            epoch_sum=self.trace.unfinished_sum(),
         )
-        return snapshot_of(self._spec, self._rates, self.trace, self._layer, reached)
+        return snapshot_of(self._spec, self._rates, self.trace.batches, self._layer, reached)
 
     def kept(self) -> Arrays:
         """Copies of all that `advance` changes, but for the trace."""
@@ -146,7 +148,7 @@ class Reached:
     """Where a descent in a spectrum's coordinates came to: arrays (k·p,), target by target.
 
     `origin` are the weights that the coordinates are around, `n_steps` updates ago; the velocity
-    means something where it is `moving`.
+    means something where it is `moving`. `epoch_sum` is that of an epoch that has not ended.
     """
 
     spectrum: Spectrum
@@ -156,10 +158,11 @@ class Reached:
     velocity: Floats
     moving: bool
     n_steps: int
+    epoch_sum: float = 0.0
 
 
 def snapshot_of(
-    spec: Specification, rates: Rates, trace: Trace, layer: Layer, reached: Reached
+    spec: Specification, rates: Rates, batches: Batches, layer: Layer, reached: Reached
 ) -> Snapshot:
     """What another fit needs to go on from there; `layer` is one of the fit's shape."""
     axes = np.ascontiguousarray(reached.spectrum.basis.T)
@@ -167,8 +170,10 @@ def snapshot_of(
     moved: Weights = {}
     if reached.moving:
         moved = layer.at(spectral_loops.turn(axes, reached.velocity)).named()
-    return trace.snapshot(
-        reached.n_steps,
+    return Snapshot(
+        position=batches.position + reached.n_steps,
+        per_epoch=batches.per_epoch,
+        epoch_sum=reached.epoch_sum,
         made_by=spec.optimizer.made_by,
         weights=weights.named(),
         optimizer=[{"momentum_buffer": part} for part in moved.values()],

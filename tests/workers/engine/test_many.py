@@ -20,7 +20,7 @@ MLP = {
 
 
 def numbers(result: Result) -> list[Any]:
-    """All that a fit gives, but for the time that it took."""
+    """All that a fit gives, but for the time that it took and what nobody asks of small tables."""
     history = result.history
     arrays = [
         *result.weights.values(), *result.initial_weights.values(), history.step, history.epoch,
@@ -32,10 +32,6 @@ def numbers(result: Result) -> list[Any]:
         result.status, list(result.weights), result.n_steps, result.total_steps,
         result.failed_step, result.final_loss, result.strategy, result.fallback, result.n_threads,
     ]  # fmt: skip
-    squares = result.squares
-    if squares is not None:
-        facts += [squares.rest, *squares.factor[2:]]
-        arrays += [squares.factor.matrix, squares.factor.offset, squares.layer.weight]
     return [*facts, *((array.dtype, array.shape, array.tobytes()) for array in arrays)]
 
 
