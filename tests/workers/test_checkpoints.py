@@ -5,8 +5,10 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import structlog
 
@@ -14,10 +16,14 @@ from service import fits, lifecycle
 from service.checkpoints import CHECKPOINTS, forget_checkpoints
 from service.context import Context
 from service.schemas.datasets import DatasetRequest
+from tests.eventually import eventually
 from tests.service.conftest import OWNER
-from tests.service.test_lifecycle import expire, submit
+from tests.service.test_lifecycle import claimed, expire, submit
 from tests.workers.running import run_all
-from workers import draining, fingerprint
+from workers import checkpoints, draining, fingerprint
+from workers.checkpoints import StoredCheckpoints
+from workers.engine import Checkpoint
+from workers.heartbeat import Heartbeat
 
 # Some seconds of the plain loop.
 SPEC = {"steps": 5_000, "strategy": "reference", "optimizer": {"kind": "adam"}, "batch_size": 2}
@@ -111,6 +117,64 @@ def test_another_worker_goes_on_where_one_was_lost(
     assert (lost["status"], lost["attempt"]) == ("queued", 2)
     assert 0 < logged["checkpoint_found"]["step"] < SPEC["steps"]
     assert_same_numbers(found, undisturbed)
+
+
+def test_a_worker_that_is_stopped_writes_down_how_far_it_came(
+    context: Context, table: DatasetRequest, undisturbed: dict[str, Any]
+) -> None:
+    # given checkpoints that are due in an hour
+    seldom = often(context, checkpoint_seconds=3600.0)
+    fit = submit(seldom, table, **SPEC)
+
+    # when its worker is stopped on the way
+    def stop() -> None:
+        eventually(lambda: step_of(seldom, fit) > 0, 30)
+        draining._draining.set()
+
+    threading.Thread(target=stop).start()
+    with structlog.testing.capture_logs() as logs:
+        run_all(seldom)
+    draining._draining.clear()
+
+    # then another one goes on from just there
+    [stopped_at] = [one["step"] for one in logs if one["event"] == "fit_requeued"]
+    found, logged = ended(context, fit)
+    assert 0 < stopped_at == logged["checkpoint_found"]["step"] < SPEC["steps"]
+    assert_same_numbers(found, undisturbed)
+
+
+def step_of(context: Context, fit: dict[str, Any]) -> int:
+    return int(fits.get_fit(context, fit["id"], OWNER)["progress"]["step"])
+
+
+def test_checkpoints_are_written_on_a_clock_that_their_cost_slows_down(
+    context: Context, table: DatasetRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a clock that goes on by half a second whenever something is stored
+    clock = SimpleNamespace(now=1_000.0)
+    monkeypatch.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    put = context.storage.put
+
+    def slow_put(key: str, content: bytes) -> None:
+        put(key, content)
+        clock.now += 0.5
+
+    claim = claimed(context, submit(context, table, **SPEC)["id"])
+    monkeypatch.setattr(context.storage, "put", slow_put)
+    every_seconds = context.settings.checkpoint_seconds
+    arrays = {"n_steps": np.array([1]), "seconds": np.array([0.0])}
+
+    # when it is asked every second of some minutes
+    kept = StoredCheckpoints(context, claim, Heartbeat(context, [claim]))
+    due = []
+    for second in range(200):
+        clock.now = max(clock.now, 1_000.0 + second)
+        if kept.is_due():
+            due.append(second)
+            kept.write(Checkpoint.from_arrays(arrays))
+
+    # then the first one is due by the setting, and the others take a hundredth of the time
+    assert due == [every_seconds, every_seconds + 51, every_seconds + 102, every_seconds + 153]
 
 
 def test_what_was_cut_off_is_told_and_the_fit_begins_anew(
