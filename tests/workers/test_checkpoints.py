@@ -25,8 +25,8 @@ from workers.checkpoints import StoredCheckpoints
 from workers.engine import Checkpoint
 from workers.heartbeat import Heartbeat
 
-# Some seconds of the plain loop.
-SPEC = {"steps": 5_000, "strategy": "reference", "optimizer": {"kind": "adam"}, "batch_size": 2}
+# A second or more of the plain loop.
+SPEC = {"steps": 2_500, "strategy": "reference", "optimizer": {"kind": "adam"}, "batch_size": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -36,11 +36,21 @@ def _undrained() -> Iterator[None]:
     draining._draining.clear()
 
 
+@pytest.fixture(scope="module")
+def ended_undisturbed() -> dict[str, Any]:
+    """The fit's end, once a test has asked for it: each has a service of its own."""
+    return {}
+
+
 @pytest.fixture
-def undisturbed(context: Context, table: DatasetRequest) -> dict[str, Any]:
-    fit = submit(context, table, **SPEC)
-    run_all(context)
-    return fits.get_fit(context, fit["id"], OWNER)
+def undisturbed(
+    context: Context, table: DatasetRequest, ended_undisturbed: dict[str, Any]
+) -> dict[str, Any]:
+    if not ended_undisturbed:
+        fit = submit(context, table, **SPEC)
+        run_all(context)
+        ended_undisturbed |= fits.get_fit(context, fit["id"], OWNER)
+    return ended_undisturbed
 
 
 def often(context: Context, **changes: Any) -> Context:
@@ -122,8 +132,8 @@ def test_another_worker_goes_on_where_one_was_lost(
 def test_a_worker_that_is_stopped_writes_down_how_far_it_came(
     context: Context, table: DatasetRequest, undisturbed: dict[str, Any]
 ) -> None:
-    # given checkpoints that are due in an hour
-    seldom = often(context, checkpoint_seconds=3600.0)
+    # given checkpoints that are due in an hour, and progress that is shown at once
+    seldom = often(context, checkpoint_seconds=3600.0, lease_seconds=0.3)
     fit = submit(seldom, table, **SPEC)
 
     # when its worker is stopped on the way
@@ -210,11 +220,11 @@ def test_a_store_that_takes_nothing_stops_no_fit(
     context: Context, table: DatasetRequest, undisturbed: dict[str, Any]
 ) -> None:
     # given a file where the store would make a directory, or has made one on a slow machine
+    fit = submit(context, table, **SPEC)
     directory = context.settings.storage_root / CHECKPOINTS
     shutil.rmtree(directory, ignore_errors=True)
     directory.touch()
 
-    fit = submit(context, table, **SPEC)
     with structlog.testing.capture_logs() as logs:
         run_all(often(context))
 
@@ -237,10 +247,12 @@ def test_a_checkpoint_is_dropped_once_its_fit_has_ended(
 
 
 def test_checkpoints_of_any_number_of_fits_are_dropped(
-    context: Context, table: DatasetRequest
+    context: Context, table: DatasetRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # given more than are looked at together
+    monkeypatch.setattr("service.checkpoints._AT_ONCE", 5)
     waiting = given_back(context, table)
-    for i in range(1_200):
+    for i in range(12):
         context.storage.put(f"{CHECKPOINTS}/fit_{i}/1", b"content")
 
     forget_checkpoints(context)
