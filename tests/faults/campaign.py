@@ -35,13 +35,17 @@ class Outcome:
 
 def undisturbed(client: Client, jobs: tuple[Job, ...] = ALL) -> dict[str, dict[str, Any]]:
     """The right end of each job, by its name."""
-    open_jobs = [(job, client.post(job, f"undisturbed-{i}")) for i, job in enumerate(jobs)]
+    open_jobs = [(job, client.post(job, _key(job))) for job in jobs]
     found = {}
     for job, taken in open_jobs:
         if job.cancelled:
             client.cancel(taken)
         found[job.name] = result_of(client.url, client.end(taken, _ENDED_SECONDS))
     return found
+
+
+def _key(job: Job) -> str:
+    return f"undisturbed-{job.name.replace(' ', '-')}"
 
 
 def run(

@@ -245,6 +245,7 @@ FAULTS: Mapping[str, tuple[int, Callable[[Site], bool]]] = {
     "freeze the worker's child": (_OFTEN, partial(freeze, "worker's child")),
     "freeze the quick worker's child": (_SOMETIMES, partial(freeze, "quick worker's child")),
     "freeze the worker": (_SOMETIMES, partial(freeze, "worker")),
+    "freeze the quick worker": (_SELDOM, partial(freeze, "quick worker")),
     "freeze an API worker": (_SELDOM, partial(freeze, "API worker")),
     "freeze gunicorn": (_SELDOM, partial(freeze, "API")),
     "freeze redis": (_SOMETIMES, partial(freeze, "redis")),

@@ -2,14 +2,16 @@
 
 import sys
 import uuid
+from functools import partial
 
 import httpx
 import pytest
 
 from tests.faults import verdict
 from tests.faults.conftest import JOBS, Watched
-from tests.faults.faults import FAULTS, Site
+from tests.faults.faults import FAULTS, Site, freeze, kill, kill_launcher
 from tests.faults.jobs import SHORT
+from tests.faults.processes import ROLES
 from tests.faults.running import Running
 from tests.faults.traffic import Knocking
 
@@ -57,6 +59,17 @@ def test_jobs_end_once_and_with_their_bits(
     assert verdict.differences(client.url, accepted, watched.expected) == []
     assert verdict.events_out_of_order(client.url, accepted) == []
     assert verdict.undelivered(accepted, watched.receiver) == []
+
+
+def test_a_campaign_kills_and_freezes_every_process() -> None:
+    drawn = {(fault.func, fault.args) for _, fault in FAULTS.values() if isinstance(fault, partial)}
+
+    # The launcher is started again by whoever watches it.
+    killed = {role for role in ROLES if (kill, (role,)) in drawn} | {"launcher"}
+    frozen = {role for role in ROLES if (freeze, (role,)) in drawn}
+    assert FAULTS["kill the launcher"][1] is kill_launcher
+    assert killed == frozen == {*ROLES}
+    assert {*CLASSES} <= {*FAULTS}
 
 
 def wrong_with(answer: httpx.Response) -> list[str]:

@@ -5,21 +5,17 @@ import sqlite3
 import sys
 import uuid
 from contextlib import closing
-from functools import partial
-from pathlib import Path
 
 import pytest
 
 from tests.eventually import eventually
 from tests.faults import verdict
-from tests.faults.__main__ import ENVIRONMENT
-from tests.faults.conftest import MAX_ATTEMPTS, Watched
+from tests.faults.conftest import Watched
 from tests.faults.faults import Site, truncate_checkpoint
-from tests.faults.jobs import ENDLESS, MEDIUM, Job
+from tests.faults.jobs import MEDIUM, Job
 from tests.faults.processes import is_alive, signal_all
-from tests.faults.running import LEASE_SECONDS, Running, running
+from tests.faults.running import LEASE_SECONDS, Running
 from tests.faults.traffic import Accepted, Client
-from tests.receiver import Receiver
 
 pytestmark = [
     pytest.mark.stack,
@@ -72,24 +68,6 @@ def test_a_frozen_worker_wakes_up_changes_nothing_and_notices(
     assert verdict.differences(client.url, [accepted], watched.expected) == []
 
 
-def test_a_killed_child_is_missed_long_before_its_lease_is_over(
-    tmp_path: Path, receiver: Receiver, watched: Watched
-) -> None:
-    # given a fit at work under a lease of a minute
-    environment = ENVIRONMENT | {"THALWEG_LEASE_SECONDS": "60"}
-    with running(tmp_path / "data", environment) as service:
-        client = Client(service.url, receiver.url)
-        accepted, pid = begun(service, client, LOOP)
-
-        # when the process that computes it is killed
-        signal_all([pid], signal.SIGKILL)
-
-        # then it is taken back after some sweeps, and ends elsewhere
-        eventually(lambda: client.show(accepted)["attempt"] == 2, 15)
-        accepted.shown = client.end(accepted, 60)
-        assert verdict.differences(client.url, [accepted], watched.expected) == []
-
-
 def test_a_checkpoint_that_was_cut_off_is_left(
     site: Site, service: Running, client: Client, watched: Watched
 ) -> None:
@@ -118,17 +96,3 @@ def test_children_die_with_their_worker(service: Running, client: Client, watche
 
     assert accepted.shown["attempt"] == 2
     assert verdict.differences(client.url, [accepted], watched.expected) == []
-
-
-def test_a_fit_that_loses_all_its_workers_fails(service: Running, client: Client) -> None:
-    accepted, _ = begun(service, client, ENDLESS)
-    for attempt in range(1, MAX_ATTEMPTS + 1):
-        eventually(partial(runs_at, client, accepted, attempt), 60)
-        signal_all([holder(service, accepted)], signal.SIGKILL)
-
-    ended = client.end(accepted, 60)
-
-    assert (ended["status"], ended["stop_reason"]) == ("failed", "error")
-    assert ended["attempt"] == MAX_ATTEMPTS
-    assert ended["error"]["code"] == "worker_lost"
-    assert verdict.events_out_of_order(client.url, [accepted]) == []

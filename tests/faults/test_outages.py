@@ -42,7 +42,7 @@ def outside(
 ) -> Iterator[Running]:
     """A service whose database and objects are elsewhere."""
     data_dir = tmp_path_factory.mktemp("outside") / "data"
-    with running(data_dir, ENVIRONMENT | installation.environment) as service:
+    with running(data_dir, ENVIRONMENT | installation.environment, n_workers=1) as service:
         yield service
 
 

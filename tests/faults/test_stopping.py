@@ -11,6 +11,7 @@ import pytest
 
 from tests.eventually import eventually
 from tests.faults import verdict
+from tests.faults.campaign import undisturbed
 from tests.faults.conftest import Watched
 from tests.faults.faults import FAULTS, Site
 from tests.faults.jobs import ENDLESS, MEDIUM, SHORT
@@ -81,18 +82,6 @@ def test_a_process_that_is_terminated_alone_gives_its_fit_back_without_an_attemp
     eventually(lambda: not is_alive(pid), 10)
 
 
-def test_a_worker_that_is_stopped_gives_its_fit_back_without_an_attempt(
-    service: Running, client: Client, watched: Watched
-) -> None:
-    accepted, _ = begun(service, client, MEDIUM[0])
-
-    signal_all(service.pids("worker"), signal.SIGTERM)
-    accepted.shown = client.end(accepted, 60)
-
-    assert accepted.shown["attempt"] == 1
-    assert verdict.differences(client.url, [accepted], watched.expected) == []
-
-
 def test_waits_and_streams_end_cleanly_where_a_process_is_replaced(
     service: Running, client: Client
 ) -> None:
@@ -129,6 +118,7 @@ def test_a_stop_gives_work_back_answers_waits_and_leaves_nothing(
     site: Site, service: Running, client: Client
 ) -> None:
     # given a fit at work, clients that wait for it, post one and wait, and follow it
+    expected = undisturbed(client, (MEDIUM[1],))
     accepted, _ = begun(service, client, MEDIUM[1])
     body = dict(ENDLESS.body)
     with ThreadPoolExecutor(4) as pool:
@@ -152,7 +142,9 @@ def test_a_stop_gives_work_back_answers_waits_and_leaves_nothing(
 
     # and after the next start the work goes on, no attempt lost
     service.start()
-    assert client.end(accepted, 60)["attempt"] == 1
+    accepted.shown = client.end(accepted, 60)
+    assert accepted.shown["attempt"] == 1
+    assert verdict.differences(client.url, [accepted], expected) == []
     posted = httpx.post(f"{answers[1].json()['urls']['self']}/cancel", timeout=10)
     assert posted.status_code == 202
 

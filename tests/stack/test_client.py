@@ -15,7 +15,6 @@ import pytest
 
 from tests import readme
 from tests.proxy import Way, proxy_to
-from tests.stack.conftest import SMALL, serving
 
 
 @pytest.fixture(scope="module")
@@ -144,20 +143,6 @@ def test_a_service_that_is_away_for_a_while_is_found_again(service_url: str, dat
     assert running.returncode == 0, stderr
     assert "30000/30000 steps" in stderr
     assert "succeeded" in stdout
-
-
-def test_a_fit_that_outlasts_its_streams_is_followed_to_its_end(tmp_path: Path, data: Path) -> None:
-    # given a service that ends each stream long before a fit of a second or more has
-    with serving(tmp_path, *SMALL, THALWEG_STREAM_SECONDS="0.3") as (url, _):
-        # when a client follows it that does not ask again where there is trouble
-        result = thalweg(
-            url, "fit", data, "--target", "y", "--steps", "8000", "--set", "strategy=reference",
-            "--retry-seconds", "0",
-        )  # fmt: skip
-
-    # then it is there at the end
-    assert result.returncode == 0, result.stderr
-    assert "8000/8000 steps" in result.stderr
 
 
 def test_a_cancelled_sweep_says_so(service_url: str, client: httpx.Client, data: Path) -> None:

@@ -24,14 +24,22 @@ SERVE = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--workers
 PARTS = {"redis": "redis-server", "worker": "workers.app", "API": "service.api.server"}
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> Mapping[str, str]:
-    """A data directory of the test's own, by which its processes are known, and a TMPDIR."""
-    (tmp_path / "tmp").mkdir()
+# A second or more of the plain loop, by which a worker computes again.
+FIT = {
+    "dataset": {"columns": {"x": [1.0, 2.0, 3.0], "y": [2.0, 3.0, 5.0]}},
+    "target": "y", "steps": 8_000, "strategy": "reference",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """A data directory of these tests' own, by which its processes are known, and a TMPDIR."""
+    directory = tmp_path_factory.mktemp("launcher")
+    (directory / "tmp").mkdir()
     return os.environ | {
-        "THALWEG_DATA_DIR": str(tmp_path / "data"),
-        "TMPDIR": str(tmp_path / "tmp"),
-        "HOME": str(tmp_path / "tmp"),
+        "THALWEG_DATA_DIR": str(directory / "data"),
+        "TMPDIR": str(directory / "tmp"),
+        "HOME": str(directory / "tmp"),
     }
 
 
@@ -90,28 +98,6 @@ def assert_nothing_is_left(environment: Mapping[str, str]) -> None:
     assert list(Path(environment["TMPDIR"]).iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_serves_alone_and_leaves_nothing(
-    environment: Mapping[str, str], number: signal.Signals
-) -> None:
-    with launched(environment) as process:
-        url = url_of(process)
-        assert httpx.get(f"{url}/readyz", timeout=10).status_code == 200
-
-        second = subprocess.run(
-            SERVE, env=environment, capture_output=True, text=True, timeout=30, check=False
-        )
-        assert second.returncode == 1
-        assert f"process {process.pid} serves" in second.stderr
-        assert httpx.get(f"{url}/readyz", timeout=10).status_code == 200
-
-        process.send_signal(number)
-        assert process.wait(30) == 0
-        assert process.stdout is not None
-        assert process.stdout.read() == ""
-    assert_nothing_is_left(environment)
-
-
 def test_a_stop_while_it_starts_leaves_nothing(environment: Mapping[str, str]) -> None:
     with launched(environment) as process:
         eventually(lambda: len(processes(environment)) > 3, 30)
@@ -119,28 +105,6 @@ def test_a_stop_while_it_starts_leaves_nothing(environment: Mapping[str, str]) -
         assert process.wait(30) == 0
         assert process.stdout is not None
         assert process.stdout.read() == ""
-    assert processes(environment) == {}
-
-
-def test_every_part_that_is_killed_comes_back(environment: Mapping[str, str]) -> None:
-    with launched(environment) as process:
-        url = url_of(process)
-        before = {name: main_process(environment, PARTS[name], process.pid) for name in PARTS}
-        for pid in before.values():
-            os.kill(pid, signal.SIGKILL)
-
-        def all_are_back() -> bool:
-            try:
-                after = {n: main_process(environment, PARTS[n], process.pid) for n in PARTS}
-            except (LookupError, FileNotFoundError):
-                return False
-            return all(after[name] != before[name] for name in PARTS)
-
-        eventually(all_are_back, 30)
-        # The port stayed ours: whoever asks meanwhile waits, and nobody is refused.
-        eventually(lambda: httpx.get(f"{url}/readyz", timeout=30).status_code == 200, 30)
-        process.terminate()
-        assert process.wait(30) == 0
     assert processes(environment) == {}
 
 
@@ -152,8 +116,61 @@ def test_a_launcher_that_is_killed_while_it_starts_takes_everything_with_it(
         process.kill()
         process.wait(10)
         eventually(lambda: processes(environment) == {}, 30)
-    with launched(environment) as again:
-        url_of(again)
-        again.terminate()
-        assert again.wait(30) == 0
-    assert processes(environment) == {}
+
+
+@pytest.fixture(scope="module")
+def served(environment: Mapping[str, str]) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """A service on what the killed one left: its URL, and the launcher."""
+    with launched(environment) as process:
+        yield url_of(process), process
+
+
+def test_it_serves_alone(
+    environment: Mapping[str, str], served: tuple[str, "subprocess.Popen[str]"]
+) -> None:
+    url, process = served
+    assert httpx.get(f"{url}/readyz", timeout=10).status_code == 200
+
+    second = subprocess.run(
+        SERVE, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert second.returncode == 1
+    assert f"process {process.pid} serves" in second.stderr
+    assert httpx.get(f"{url}/readyz", timeout=10).status_code == 200
+
+
+def test_every_part_that_is_killed_comes_back(
+    environment: Mapping[str, str], served: tuple[str, "subprocess.Popen[str]"]
+) -> None:
+    url, process = served
+    before = {name: main_process(environment, PARTS[name], process.pid) for name in PARTS}
+    for pid in before.values():
+        os.kill(pid, signal.SIGKILL)
+
+    def all_are_back() -> bool:
+        try:
+            after = {n: main_process(environment, PARTS[n], process.pid) for n in PARTS}
+        except (LookupError, FileNotFoundError):
+            return False
+        return all(after[name] != before[name] for name in PARTS)
+
+    eventually(all_are_back, 30)
+    # The port stayed ours: whoever asks meanwhile waits, and nobody is refused.
+    eventually(lambda: httpx.get(f"{url}/readyz", timeout=30).status_code == 200, 30)
+    wait = {"Prefer": "wait=60"}
+    ended = httpx.post(f"{url}/v1/fits", json=FIT, headers=wait, timeout=70)
+    assert ended.json()["status"] == "succeeded"
+
+
+def test_an_interrupt_ends_it_and_leaves_nothing(
+    environment: Mapping[str, str], served: tuple[str, "subprocess.Popen[str]"]
+) -> None:
+    _, process = served
+
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(30) == 0
+    assert process.stdout is not None
+    assert process.stdout.read() == ""
+    assert_nothing_is_left(environment)

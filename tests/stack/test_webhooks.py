@@ -1,8 +1,9 @@
-"""Webhooks on the real service: a receiver that never answers."""
+"""A service of little patience: streams that end early, and a receiver that never answers."""
 
 import socket
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -11,6 +12,7 @@ from standardwebhooks import Webhook
 
 from tests.receiver import SECRET, Receiver
 from tests.stack.conftest import SMALL, serving
+from tests.stack.test_client import thalweg
 from tests.stack.test_events import COLUMNS
 
 SENDING = {
@@ -40,14 +42,44 @@ def post(url: str, hook: str, **changes: object) -> str:
     return str(answer.json()["id"])
 
 
+@pytest.fixture(scope="module")
+def served(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """A service that ends each stream long before a fit of a second or more has."""
+    environment = SENDING | {"THALWEG_STREAM_SECONDS": "0.3"}
+    with serving(tmp_path_factory.mktemp("data"), *SMALL, **environment) as made:
+        yield made
+
+
 @pytest.mark.stack
 @pytest.mark.slow
-def test_a_receiver_that_never_answers_holds_nothing_up(tmp_path: Path) -> None:
+def test_a_fit_that_outlasts_its_streams_is_followed_to_its_end(
+    served: tuple[str, "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    url, _ = served
+    data = tmp_path / "data.csv"
+    data.write_text("x,y\n" + "".join(f"{i},{2 * i + i % 3}\n" for i in range(60)))
+
+    # when a client follows it that does not ask again where there is trouble
+    result = thalweg(
+        url, "fit", data, "--target", "y", "--steps", "8000", "--lr", "1e-4",
+        "--set", "strategy=reference", "--retry-seconds", "0",
+    )  # fmt: skip
+
+    # then it is there at the end
+    assert result.returncode == 0, result.stderr
+    assert "8000/8000 steps" in result.stderr
+
+
+@pytest.mark.stack
+@pytest.mark.slow
+def test_a_receiver_that_never_answers_holds_nothing_up(
+    served: tuple[str, "subprocess.Popen[str]"],
+) -> None:
     # given many messages to a server that takes connections and says nothing
-    with (
-        socket.create_server(("127.0.0.1", 0), backlog=200) as silent,
-        serving(tmp_path, *SMALL, **SENDING) as (url, launcher),
-    ):
+    url, launcher = served
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as silent:
         hook = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         for _ in range(20):
             post(url, hook)

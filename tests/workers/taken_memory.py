@@ -1,12 +1,14 @@
 """What a fit takes of a worker's process: `python -m tests.workers.taken_memory`.
 
-It reads pairs of requests from its standard input, a line each, and answers each with the bytes by
-which the second fit let the most grow that the process holds at once. The first one is a small one
-of its kind: what the process loads for that is its own.
+Each line of its standard input has a data directory and two requests; it is answered with the bytes
+by which the second fit let the most grow that the process holds at once. The first one is a small
+one of its kind: what the process loads for that is its own.
 """
 
 import json
 import sys
+from contextlib import closing
+from pathlib import Path
 
 from service import fits, submission
 from service.context import Context, open_context
@@ -30,27 +32,25 @@ def run(context: Context, body: object) -> None:
     assert ended["status"] == "succeeded", ended["error"]
 
 
-def taken(context: Context, small: object, large: object) -> int:
+def taken(data_dir: str, small: object, large: object) -> int:
     """The bytes that the larger fit takes of a process that has done a smaller one."""
-    run(context, small)
-    # It gives back what is free, and forgets the peak.
-    MemoryBound(_MOST_BYTES)
-    before = peak_bytes()
-    run(context, large)
-    return peak_bytes() - before
+    with closing(open_context(Settings(data_dir=Path(data_dir)))) as context:
+        run(context, small)
+        # It gives back what is free, and forgets the peak.
+        MemoryBound(_MOST_BYTES)
+        before = peak_bytes()
+        run(context, large)
+        return peak_bytes() - before
 
 
 def main() -> None:
     """Answer every line."""
-    settings = Settings()
     # On stderr.
-    configure_logging(settings)
-    context = open_context(settings)
+    configure_logging(Settings())
     warm_up()
     for line in sys.stdin:
-        sys.stdout.write(f"{taken(context, *json.loads(line))}\n")
+        sys.stdout.write(f"{taken(*json.loads(line))}\n")
         sys.stdout.flush()
-    context.close()
 
 
 if __name__ == "__main__":

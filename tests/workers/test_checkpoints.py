@@ -5,8 +5,10 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import structlog
 
@@ -14,13 +16,17 @@ from service import fits, lifecycle
 from service.checkpoints import CHECKPOINTS, forget_checkpoints
 from service.context import Context
 from service.schemas.datasets import DatasetRequest
+from tests.eventually import eventually
 from tests.service.conftest import OWNER
-from tests.service.test_lifecycle import expire, submit
+from tests.service.test_lifecycle import claimed, expire, submit
 from tests.workers.running import run_all
-from workers import draining, fingerprint
+from workers import checkpoints, draining, fingerprint
+from workers.checkpoints import StoredCheckpoints
+from workers.engine import Checkpoint
+from workers.heartbeat import Heartbeat
 
-# Some seconds of the plain loop.
-SPEC = {"steps": 5_000, "strategy": "reference", "optimizer": {"kind": "adam"}, "batch_size": 2}
+# A second or more of the plain loop.
+SPEC = {"steps": 2_500, "strategy": "reference", "optimizer": {"kind": "adam"}, "batch_size": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -30,11 +36,21 @@ def _undrained() -> Iterator[None]:
     draining._draining.clear()
 
 
+@pytest.fixture(scope="module")
+def ended_undisturbed() -> dict[str, Any]:
+    """The fit's end, once a test has asked for it: each has a service of its own."""
+    return {}
+
+
 @pytest.fixture
-def undisturbed(context: Context, table: DatasetRequest) -> dict[str, Any]:
-    fit = submit(context, table, **SPEC)
-    run_all(context)
-    return fits.get_fit(context, fit["id"], OWNER)
+def undisturbed(
+    context: Context, table: DatasetRequest, ended_undisturbed: dict[str, Any]
+) -> dict[str, Any]:
+    if not ended_undisturbed:
+        fit = submit(context, table, **SPEC)
+        run_all(context)
+        ended_undisturbed |= fits.get_fit(context, fit["id"], OWNER)
+    return ended_undisturbed
 
 
 def often(context: Context, **changes: Any) -> Context:
@@ -113,6 +129,64 @@ def test_another_worker_goes_on_where_one_was_lost(
     assert_same_numbers(found, undisturbed)
 
 
+def test_a_worker_that_is_stopped_writes_down_how_far_it_came(
+    context: Context, table: DatasetRequest, undisturbed: dict[str, Any]
+) -> None:
+    # given checkpoints that are due in an hour, and progress that is shown at once
+    seldom = often(context, checkpoint_seconds=3600.0, lease_seconds=0.3)
+    fit = submit(seldom, table, **SPEC)
+
+    # when its worker is stopped on the way
+    def stop() -> None:
+        eventually(lambda: step_of(seldom, fit) > 0, 30)
+        draining._draining.set()
+
+    threading.Thread(target=stop).start()
+    with structlog.testing.capture_logs() as logs:
+        run_all(seldom)
+    draining._draining.clear()
+
+    # then another one goes on from just there
+    [stopped_at] = [one["step"] for one in logs if one["event"] == "fit_requeued"]
+    found, logged = ended(context, fit)
+    assert 0 < stopped_at == logged["checkpoint_found"]["step"] < SPEC["steps"]
+    assert_same_numbers(found, undisturbed)
+
+
+def step_of(context: Context, fit: dict[str, Any]) -> int:
+    return int(fits.get_fit(context, fit["id"], OWNER)["progress"]["step"])
+
+
+def test_checkpoints_are_written_on_a_clock_that_their_cost_slows_down(
+    context: Context, table: DatasetRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a clock that goes on by half a second whenever something is stored
+    clock = SimpleNamespace(now=1_000.0)
+    monkeypatch.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    put = context.storage.put
+
+    def slow_put(key: str, content: bytes) -> None:
+        put(key, content)
+        clock.now += 0.5
+
+    claim = claimed(context, submit(context, table, **SPEC)["id"])
+    monkeypatch.setattr(context.storage, "put", slow_put)
+    every_seconds = context.settings.checkpoint_seconds
+    arrays = {"n_steps": np.array([1]), "seconds": np.array([0.0])}
+
+    # when it is asked every second of some minutes
+    kept = StoredCheckpoints(context, claim, Heartbeat(context, [claim]))
+    due = []
+    for second in range(200):
+        clock.now = max(clock.now, 1_000.0 + second)
+        if kept.is_due():
+            due.append(second)
+            kept.write(Checkpoint.from_arrays(arrays))
+
+    # then the first one is due by the setting, and the others take a hundredth of the time
+    assert due == [every_seconds, every_seconds + 51, every_seconds + 102, every_seconds + 153]
+
+
 def test_what_was_cut_off_is_told_and_the_fit_begins_anew(
     context: Context, table: DatasetRequest, undisturbed: dict[str, Any]
 ) -> None:
@@ -146,11 +220,11 @@ def test_a_store_that_takes_nothing_stops_no_fit(
     context: Context, table: DatasetRequest, undisturbed: dict[str, Any]
 ) -> None:
     # given a file where the store would make a directory, or has made one on a slow machine
+    fit = submit(context, table, **SPEC)
     directory = context.settings.storage_root / CHECKPOINTS
     shutil.rmtree(directory, ignore_errors=True)
     directory.touch()
 
-    fit = submit(context, table, **SPEC)
     with structlog.testing.capture_logs() as logs:
         run_all(often(context))
 
@@ -173,10 +247,12 @@ def test_a_checkpoint_is_dropped_once_its_fit_has_ended(
 
 
 def test_checkpoints_of_any_number_of_fits_are_dropped(
-    context: Context, table: DatasetRequest
+    context: Context, table: DatasetRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # given more than are looked at together
+    monkeypatch.setattr("service.checkpoints._AT_ONCE", 5)
     waiting = given_back(context, table)
-    for i in range(1_200):
+    for i in range(12):
         context.storage.put(f"{CHECKPOINTS}/fit_{i}/1", b"content")
 
     forget_checkpoints(context)

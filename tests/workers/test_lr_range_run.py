@@ -198,7 +198,7 @@ def test_a_worker_that_is_stopped_gives_its_test_back(
 def test_it_goes_on_elsewhere_as_if_it_had_never_stopped(
     context: Context, table: DatasetRequest
 ) -> None:
-    rule = {"num_iter": 20_000, "end_lr": 1e-6}
+    rule = {"num_iter": 6_000, "end_lr": 1e-6}
     undisturbed = run(context, submit_test(context, table, **rule))
     test = submit_test(context, table, **rule)
 

@@ -29,6 +29,8 @@ _MOST_NUMBERS = 2**20
 _LEAST_ROWS = 2**9
 # A batch of fewer parts is left whole.
 _SPLIT_PARTS = 4
+# What a cancelled fit may wait for a step that was left alone: it is to end within two seconds.
+_LEFT_SECONDS = 0.5
 
 
 class FusedRule(Rule):
@@ -88,6 +90,9 @@ class LargeDescent(ReferenceDescent):
         self.chunk_steps = batches.steps_within(_CHUNK_WORK, step_work, look_rows * row_work)
         # All steps since a mark may have to be made anew in one call.
         self._marked_steps = max(1, min(_MOST_MARKED_STEPS, _CHUNK_WORK // step_work))
+        if spec.record.weights or spec.record.gradients:
+            # What was recorded by earlier calls is not unmade.
+            self._marked_steps = 1
         self._mark = self._marked()
 
     def advance(self, n_steps: int) -> None:
@@ -97,9 +102,7 @@ class LargeDescent(ReferenceDescent):
             super().advance(n_steps)
         except Interrupted:
             if not self._is_careful and not super()._is_finite():
-                # The same rows are read again.
-                wait_for_others()
-                self._make_anew(self.n_steps)
+                self._find_failure(self.n_steps)
             raise
         if self._is_careful:
             return
@@ -117,6 +120,16 @@ class LargeDescent(ReferenceDescent):
     def _marked(self) -> _Mark:
         return _Mark(self.n_steps, self.snapshot(), self._epoch_ends.copied())
 
+    def _find_failure(self, stop: int) -> None:
+        """Make the steps anew where a later one was cut; else the fit is where the last mark is.
+
+        The same rows are read again, so that whoever still reads them comes first.
+        """
+        if wait_for_others(_LEFT_SECONDS):
+            self._make_anew(stop)
+        else:
+            self._go_back()
+
     def _make_anew(self, stop: int) -> None:
         """The steps since the last mark, with care; they are too few to be interrupted."""
         self._is_careful = True
@@ -127,7 +140,7 @@ class LargeDescent(ReferenceDescent):
     def _go_back(self) -> None:
         mark = self._mark
         self.n_steps, self.failed_step, self.end = mark.n_steps, None, None
-        self._epoch_ends = mark.epoch_ends
+        self._epoch_ends = mark.epoch_ends.copied()
         self.trace.rewind(mark.n_steps, mark.snapshot.epoch_sum)
         self._rewind(mark.snapshot)
 

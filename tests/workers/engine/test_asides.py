@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.eventually import eventually
-from tests.workers.engine.given import noisy_plane, specification
+from tests.workers.engine.given import noisy_plane, sgd, specification
 from tests.workers.engine.interrupted import (
     ADAM,
     HELD_OUT,
@@ -29,9 +29,12 @@ from workers.engine import (
     wait_for_others,
 )
 from workers.engine.batches import cut_batches
+from workers.engine.large import LargeDescent
 from workers.engine.reference import ReferenceDescent
 from workers.engine.snapshot import Start
+from workers.engine.specification import Record
 from workers.engine.streaming import StreamedRows
+from workers.engine.trajectory import TrajectoryWriter
 
 NORMED = NETWORK | {"batch_norm": True, "dropout": 0.2}
 # A batch that is a window, and one that is many.
@@ -186,12 +189,65 @@ def test_a_step_that_was_left_can_be_made_again(
     assert {n: a.tobytes() for n, a in ours.items()} == {n: a.tobytes() for n, a in theirs.items()}
 
 
-def descent_over(source: Streamed, **changes: Any) -> ReferenceDescent:
-    spec = specification(steps=10, optimizer=ADAM, **changes)
+@pytest.mark.parametrize(
+    ("record", "n_steps"), [({"every": 1}, 0), ({"every": 4, "weights": True}, 5)]
+)
+def test_a_failure_is_not_looked_for_while_a_step_that_was_left_goes_on(
+    monkeypatch: pytest.MonkeyPatch, record: dict[str, Any], n_steps: int
+) -> None:
+    # given a descent whose sixth step overflows, and whose seventh does not let its rows go
+    have_everything_take_long(monkeypatch)
+    plane = noisy_plane(160)
+    data = Data(x=plane.x, y=1e3 * plane.y)
+    changes = BATCHES["window"] | {
+        "optimizer": sgd(lr=1e-3), "dtype": "float32",
+        "record": {"weights": False, "gradients": False} | record,
+        "scheduler": {
+            "kind": "multistep", "interval": "step", "milestones": [5], "gamma": 1e41,
+        },
+    }  # fmt: skip
+    found = Held(data, 6)
+    descent, undisturbed = (
+        descent_over(source, LargeDescent, **changes) for source in (found, Streamed(data))
+    )
+    written, whole = (TrajectoryWriter(Record(**changes["record"])) for _ in range(2))
+
+    def advance(writer: TrajectoryWriter, one: ReferenceDescent) -> None:
+        if writer.writes:
+            writer.advance(one, 10)
+        else:
+            one.advance(10)
+
+    # when it is cut there
+    with looking(end_when(found.is_reading)), pytest.raises(Interrupted):
+        advance(written, descent)
+
+    # then it waits no longer, and is where its weights were last known to be finite
+    assert are_others_left()
+    assert (descent.n_steps, descent.failed_step, found.n_beside) == (n_steps, None, 0)
+    assert all(np.isfinite(weight).all() for weight in descent.weights().values())
+
+    # and goes on from there as if it had never been cut
+    found.let_go()
+    assert wait_for_others()
+    advance(written, descent)
+    advance(whole, undisturbed)
+    assert descent.failed_step == undisturbed.failed_step == 5
+    assert descent.trace.history().loss.tobytes() == undisturbed.trace.history().loss.tobytes()
+    seen, all_seen = written.kept(), whole.kept()
+    assert {n: a.tobytes() for n, a in seen.items()} == {
+        n: a.tobytes() for n, a in all_seen.items()
+    }
+
+
+def descent_over(
+    source: Streamed, kind: type[ReferenceDescent] = ReferenceDescent, **changes: Any
+) -> ReferenceDescent:
+    spec = specification(**{"steps": 10, "optimizer": ADAM} | changes)
     batches = cut_batches(spec, source.shape.n_rows)
     rows = StreamedRows(source, batches, spec.seeds.shuffle, spec.dtype, 2_000)
     initial = spec.init.weights(spec.model, source.shape, spec.dtype, spec.seeds.init)
-    return ReferenceDescent(spec, source.shape, rows, batches, Start(initial))
+    return kind(spec, source.shape, rows, batches, Start(initial))
 
 
 def end_when(is_time: threading.Event) -> Any:
