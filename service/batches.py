@@ -109,7 +109,7 @@ def cancel_batch(context: Context, batch_id: str, owner: str) -> dict[str, Any]:
         owe(connection, ended, now)
         over = queries.end_batches(connection, [batch_id], now=now, expires_at=expires_at)
     announce_ends(context, ended, batches=over)
-    tell_status(context, {row.id: row.status for row in changed if row.status == "cancelling"})
+    tell_status(context, "cancelling", {r.id: 0 for r in changed if r.status == "cancelling"})
     return get_batch(context, batch_id, owner)
 
 

@@ -119,7 +119,7 @@ def claim_waiting(context: Context, queue: str, worker: str) -> list[Claim]:
     if claimed.more:
         wake(context, [queue])
     # The first start stands in the row.
-    tell_status(context, {row.id: "running" for row in claimed.rows if row.fence > 1})
+    tell_status(context, "running", {r.id: r.fence for r in claimed.rows if r.fence > 1})
     return [_claim(row, bounded=claimed.bounded) for row in claimed.rows]
 
 
@@ -259,7 +259,7 @@ def cancel(context: Context, fit_id: str, owner: str, kind: Kind = FIT) -> dict[
     if status == "cancelled":
         announce_ends(context, ended, over)
     elif status == "cancelling":
-        tell_status(context, {fit_id: "cancelling"})
+        tell_status(context, "cancelling", {fit_id: 0})
     row = find_row(context, fit_id, owner, kind)
     if status is None and row["status"] != "cancelling":
         raise Conflict(f"the {kind.noun} {fit_id} has ended already")
@@ -271,7 +271,7 @@ def requeue(context: Context, claim: Claim) -> bool:
     with context.database.write() as connection:
         done = life.requeue(connection, claim.fit_id, claim.fence, time.time())
     if done:
-        tell_status(context, {claim.fit_id: "queued"})
+        tell_status(context, "queued", {claim.fit_id: claim.fence})
         wake(context, [claim.queue])
     return done
 
@@ -339,7 +339,8 @@ def sweep(context: Context, now: float) -> None:
     announce_ends(context, ended, over)
     if taken:
         log.warning("leases_expired", fits=[row.id for row in taken])
-        tell_status(context, {row.id: "queued" for row in taken})
+        # The next claim's: the lost worker may wake up, and has nothing more to tell.
+        tell_status(context, "queued", {row.id: row.fence + 1 for row in taken})
         wake(context, [row.queue for row in taken])
     _wake_again(context, now)
 

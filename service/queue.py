@@ -65,6 +65,8 @@ def make_celery(settings: Settings) -> Celery:
         worker_prefetch_multiplier=1,
         worker_pool_start_method="spawn",
         worker_proc_alive_timeout=300,
+        # In KiB.
+        worker_max_memory_per_child=settings.max_worker_bytes and settings.max_worker_bytes // 1024,
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
         worker_enable_remote_control=False,

@@ -92,6 +92,12 @@ class Settings(BaseSettings):
         description="Most memory of one fit: past it by the estimate 422, past it between its "
         "steps the fit fails as `out_of_memory`; unset: no bound.",
     )
+    max_worker_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most memory that one of a worker's processes keeps: past it, it is replaced "
+        "once its work is done. One that is ready to compute has about 700 MB; unset: no bound.",
+    )
     max_queued_fits: int = Field(
         default=100_000,
         ge=1,

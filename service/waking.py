@@ -43,13 +43,17 @@ def heard(context: Context, queue: str) -> None:
         log.warning("wake_up_not_noted", error=str(error), queue=queue)
 
 
-def tell_status(context: Context, changed: Mapping[str, str]) -> None:
-    """Tell whoever listens of statuses, by id, that no row will still show later."""
+def tell_status(context: Context, status: str, fences: Mapping[str, int]) -> None:
+    """Tell whoever listens of a status, by id, that no row will still show later.
+
+    With a fence above 0 no earlier claim's worker tells anything after it.
+    """
+    told = [("status", {"status": status, "stop_reason": None})]
     try:
-        for fit_id, status in changed.items():
-            context.events.tell(fit_id, [("status", {"status": status, "stop_reason": None})])
+        for fit_id, fence in fences.items():
+            context.events.tell(fit_id, told, fence=fence)
     except BROKER_ERRORS as error:
-        log.warning("event_failed", error=str(error), fits=len(changed))
+        log.warning("event_failed", error=str(error), fits=len(fences))
 
 
 def announce_ends(

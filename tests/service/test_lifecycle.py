@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 
 from service import datasets, fits, lifecycle, submission
@@ -245,6 +246,23 @@ def test_one_wake_up_is_enough_for_all_that_wait(context: Context, table: Datase
     lifecycle.sweep(context, time.time() + 6)
 
     assert undelivered_fits(context) == 1
+
+
+def test_a_worker_that_has_lost_its_fit_tells_nothing_more_of_it(
+    context: Context, table: DatasetRequest
+) -> None:
+    fit = submit(context, table)
+    lost = claimed(context, fit["id"])
+    lifecycle.sweep(context, time.time() + context.settings.lease_seconds + 1)
+
+    # It wakes up before another one has the fit, and does not know yet.
+    context.events.tell(fit["id"], [("progress", {"step": 7})], fence=lost.fence)
+    again = claimed(context, fit["id"])
+    context.events.tell(fit["id"], [("progress", {"step": 8})], fence=lost.fence)
+    context.events.tell(fit["id"], [("progress", {"step": 9})], fence=again.fence)
+
+    told = [event.data for event in context.events.hear(fit["id"], after=0, seconds=0)]
+    assert [orjson.loads(data).get("step", "status") for data in told] == ["status", "status", 9]
 
 
 def test_a_wake_up_that_is_on_its_way_is_enough(context: Context, table: DatasetRequest) -> None:

@@ -102,12 +102,12 @@ class Failing(Database):
     n_failures = 2
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, flushed: bool = True) -> Iterator[Connection]:
         """Fail, or write."""
         self.n_failures -= 1
         if self.n_failures >= 0:
             raise DatabaseError("", None, ConnectionError("the server closed the connection"))
-        with super().write() as connection:
+        with super().write(flushed=flushed) as connection:
             yield connection
 
 

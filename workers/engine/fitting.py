@@ -20,7 +20,7 @@ from workers.engine.dtypes import Weights
 from workers.engine.errors import SpecificationError
 from workers.engine.graphs import GraphsDescent
 from workers.engine.initialization import GivenInit
-from workers.engine.interrupting import Interrupted, looking
+from workers.engine.interrupting import Interrupted, look, looking
 from workers.engine.kernel_descent import KernelDescent
 from workers.engine.large import LargeDescent, large_rows
 from workers.engine.outputs import check_outputs
@@ -39,6 +39,7 @@ from workers.engine.streaming import StreamedRows
 from workers.engine.trajectory import TrajectoryWriter
 
 _MUCH_BYTES = 32 * 1024**2
+_LOOK_SECONDS = 0.05
 
 Strategy = Callable[[Specification, Split, Batches, Start], Descent]
 
@@ -192,10 +193,11 @@ def fit(  # noqa: PLR0913 (what is fitted, and what looks on)
     snapshot, weights, final_loss = descent.snapshot(), descent.weights(), math.nan
     # Over a large table that is a long pass, and nobody reads it of a fit that goes on elsewhere.
     if status != "interrupted":
-        # A step that the time limit cut short may still read the rows.
-        wait_for_others()
         try:
             with looking(course.look_for_stop):
+                # A step that the time limit cut short may still read the rows.
+                while not wait_for_others(_LOOK_SECONDS):
+                    look()
                 descent.settle()
                 final_loss = descent.final_loss()
             weights = descent.weights()

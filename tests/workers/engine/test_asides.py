@@ -157,6 +157,29 @@ def test_a_fit_past_its_time_is_not_touched_by_the_thread_that_it_left(
     )
 
 
+def test_a_fit_past_its_time_can_be_stopped_while_it_waits_for_a_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given a fit whose time is over while a step waits for rows that do not come
+    have_everything_take_long(monkeypatch)
+    spec = specification(
+        steps=10_000, strategy="streaming", optimizer=ADAM, limits={"max_seconds": 100},
+        **BATCHES["window"],
+    )  # fmt: skip
+    source = Held(noisy_plane(160), 7)
+
+    # when it is to stop after that
+    cut = fit(
+        spec, source, should_stop=are_others_left,
+        clock=lambda: 1_000.0 if source.is_reading.is_set() else 0.0,
+    )  # fmt: skip
+
+    # then it waits no longer
+    assert (cut.status, cut.final_loss, are_others_left()) == ("interrupted", None, True)
+    source.let_go()
+    assert wait_for_others()
+
+
 def recorded(result: Result) -> list[tuple[str, bytes]]:
     assert result.trajectory is not None
     seen = (result.trajectory.weights, result.trajectory.gradients)
