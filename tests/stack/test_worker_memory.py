@@ -1,4 +1,4 @@
-"""What a worker's processes may keep of memory, on a service that lets them keep next to nothing."""
+"""What a worker's processes may keep of memory, where that is next to nothing."""
 
 from pathlib import Path
 from typing import Any
