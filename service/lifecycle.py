@@ -30,7 +30,7 @@ from service.kinds import FIT, Kind
 from service.metrics import LEASES_LOST
 from service.retention import expiry
 from service.scores import score
-from service.waking import announce_ends, heard, tell_status, wake, wake_again
+from service.waking import announce_ends, tell_status, wake, wake_again
 from service.webhooks import Ended, owe
 
 log = structlog.get_logger(__name__)
@@ -105,7 +105,6 @@ def claim_waiting(context: Context, queue: str, worker: str) -> list[Claim]:
     Owners who wait take turns, each within `max_owner_running_fits`. Where more wait, another
     worker is sent for.
     """
-    heard(context, queue)
     # A claim that a loss of power undoes was of a process that is gone with it.
     with context.database.write(flushed=False) as connection:
         claimed = claiming.claim_waiting(

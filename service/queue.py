@@ -28,8 +28,9 @@ BROKER_ERRORS = (redis.RedisError, kombu.exceptions.OperationalError)
 
 WORKER_ALIVE_SECONDS = 15
 _SENT_KEY = "thalweg:sent:"
-# Where whoever heard of it died before saying so, others are sent for after that.
-_SENT_MILLISECONDS = 1_000
+# A wake-up is heard of sooner, but where it waits behind long work or its process has died: then
+# others are sent for again.
+_SENT_MILLISECONDS = 100
 _WORKER_KEY = "thalweg:worker:"
 
 # Of redis, but where an answer may take longer by design.

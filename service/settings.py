@@ -94,9 +94,10 @@ class Settings(BaseSettings):
     )
     max_worker_bytes: int | None = Field(
         default=None,
-        ge=1,
-        description="Most memory that one of a worker's processes keeps: past it, it is replaced "
-        "once its work is done. One that is ready to compute has about 700 MB; unset: no bound.",
+        ge=2**20,
+        description="Most memory that one of a worker's processes may have held at once: past it, "
+        "it is replaced once its work is done. One that is ready to compute holds about 700 MB; "
+        "unset: no bound.",
     )
     max_queued_fits: int = Field(
         default=100_000,

@@ -1,9 +1,9 @@
 """Taking a fit or a range test in: prepare it, queue it, wake a worker."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -69,8 +69,8 @@ def _queue(
     origins = {} if ready.origin is None else {row["id"]: ready.origin}
     with stored_origins(context, origins) as artifacts:
 
-        def insert(connection: Connection, *, alone: bool = True) -> None:
-            _insert(context, connection, row, artifacts, alone=alone)
+        def insert(connection: Connection) -> None:
+            _insert(context, connection, row, artifacts)
             redeem(connection, ticket, row["id"])
 
         if ready.new is not None:
@@ -81,26 +81,23 @@ def _queue(
     return {**row, **facts}, True
 
 
-class _NearlyFull(Exception):
-    """So few places are left that one transaction at a time has to count them."""
-
-
-class _InsertFit(Protocol):
-    def __call__(self, connection: Connection, *, alone: bool) -> None: ...
-
-
-def _queue_on_known(context: Context, row: Mapping[str, Any], insert: _InsertFit) -> None:
+def _queue_on_known(
+    context: Context, row: Mapping[str, Any], insert: Callable[[Connection], None]
+) -> None:
     """Queue a fit on a dataset that is there: beside others, while there is room for all."""
 
-    def write(connection: Connection, *, alone: bool) -> None:
+    def write(connection: Connection, *, alone: bool) -> bool:
+        """Whether it is queued: where room is short, others may not be counting meanwhile."""
         hold_queue(context.settings, connection, row["owner"], alone=alone)
         _hold(connection, row["dataset_id"], "/dataset")
-        insert(connection, alone=alone)
+        if not alone and _room(context, connection) < _MOST_BESIDE_OTHERS:
+            return False
+        insert(connection)
+        return True
 
-    try:
-        context.database.write_together(partial(write, alone=False))
-    except _NearlyFull:
-        context.database.write_together(partial(write, alone=True))
+    together = context.database.write_together
+    if context.database.writes_in_turn or not together(partial(write, alone=False)):
+        together(partial(write, alone=True))
 
 
 def _row(ready: Prepared, caller: Caller) -> dict[str, Any]:
@@ -150,21 +147,15 @@ def _hold(connection: Connection, dataset_id: str, pointer: str) -> None:
         raise Gone(detail, places=[Place("gone", detail, pointer)])
 
 
-def refuse_full(
-    context: Context, connection: Connection, owner: str, n_new: int = 1, *, alone: bool = True
-) -> None:
+def refuse_full(context: Context, connection: Connection, owner: str, n_new: int = 1) -> None:
     """Raise QueueFull where so many fits have no room, and QuotaExceeded where the owner has none.
 
-    Raises InvalidInput where there would be none in an empty queue either, and _NearlyFull where
-    others that are not `alone` either could take the last places meanwhile.
+    Raises InvalidInput where there would be none in an empty queue either.
     """
     settings = context.settings
     _refuse_for_good("max_queued_fits", settings.max_queued_fits, n_new)
     _refuse_for_good("max_owner_queued_fits", settings.max_owner_queued_fits, n_new)
-    left = settings.max_queued_fits - queries.count_queued(connection) - n_new
-    if not alone and left < _MOST_BESIDE_OTHERS:
-        raise _NearlyFull
-    if left < 0:
+    if n_new > _room(context, connection):
         raise QueueFull("too many fits wait already; try again later")
     most = settings.max_owner_queued_fits
     if most is None:
@@ -173,6 +164,10 @@ def refuse_full(
     if queued + n_new > most:
         quota = Quota("queued-fits", most, max(0, most - queued))
         raise QuotaExceeded(f"{queued} fits of yours wait already, and {most} is the limit", quota)
+
+
+def _room(context: Context, connection: Connection) -> int:
+    return context.settings.max_queued_fits - queries.count_queued(connection)
 
 
 def _refuse_for_good(name: str, most: int | None, n_new: int) -> None:
@@ -187,10 +182,8 @@ def _insert(
     connection: Connection,
     row: Mapping[str, Any],
     artifacts: list[dict[str, Any]],
-    *,
-    alone: bool,
 ) -> None:
-    refuse_full(context, connection, row["owner"], alone=alone)
+    refuse_full(context, connection, row["owner"])
     if row["validation_dataset_id"] is not None:
         _hold(connection, row["validation_dataset_id"], "/validation/dataset")
     queries.insert_fits(connection, [row])

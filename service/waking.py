@@ -39,7 +39,7 @@ def heard(context: Context, queue: str) -> None:
     try:
         context.queue.heard(queue)
     except BROKER_ERRORS as error:
-        # For a second, then, none is sent; what was queued in it the sweeper finds.
+        # For a moment, then, none is sent; what was queued in it the sweeper finds.
         log.warning("wake_up_not_noted", error=str(error), queue=queue)
 
 

@@ -64,9 +64,9 @@ def warm_up() -> None:
 
 def run_waiting(context: Context, queue: str) -> None:
     """Claim what waits first in the queue, and see it to its end."""
+    heard(context, queue)
     if draining() or store_is_still_away(context):
         # What waits is found by whoever starts next, or sent again by the sweeper.
-        heard(context, queue)
         return
     claims = lifecycle.claim_waiting(context, queue, WORKER)
     if not claims:

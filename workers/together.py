@@ -94,13 +94,15 @@ class _Readings:
 def _shared(claim: Claim) -> Mapping[str, Any]:
     """All of a claim but what its fit begins with, which decides neither rows nor strategy."""
     spec = claim.spec
-    return {
-        **spec,
+    begins_otherwise = {
         "optimizer": {**spec["optimizer"], "lr": None},
         "init": "fit" in spec["init"],
         "seed": None,
-        "dataset": claim.storage_key,
-        "validation": claim.validation,
+    }
+    return {
+        "spec": {**spec, **begins_otherwise},
+        "rows": claim.storage_key,
+        "held_out": claim.validation,
     }
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import request
 
-from service.api.requests import context
+from service.api.requests import opened_context
 from service.lr_range_plots import range_plot_kinds
 from service.plots import ANIMATION
 from service.reproduction import obstacle
@@ -18,7 +18,7 @@ _FORMATS = {
 
 def base_url() -> str:
     """`THALWEG_PUBLIC_URL`, or where the request came to."""
-    return (context().settings.public_url or request.host_url).rstrip("/")
+    return (opened_context().settings.public_url or request.host_url).rstrip("/")
 
 
 def dataset_url(dataset: dict[str, Any]) -> str:

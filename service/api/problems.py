@@ -26,6 +26,7 @@ from werkzeug.exceptions import (
 from werkzeug.http import HTTP_STATUS_CODES
 
 from service import errors
+from service.api.links import base_url
 from service.database import DatabaseError
 from service.errors import Place, ThalwegError
 
@@ -98,7 +99,7 @@ def _of_http(error: HTTPException) -> Response:
     title, detail = error.name, error.description or error.name
     allowed = None
     if isinstance(error, NotFound):
-        detail = f"there is nothing at {request.path}; /docs lists every operation"
+        detail = f"there is nothing at {request.path}; {base_url()}/docs lists every operation"
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         allowed = ", ".join(sorted(error.valid_methods))
         detail = f"{request.method} is not for {request.path}; allowed: {allowed}"

@@ -55,6 +55,11 @@ class Database:
         with (self.engine if flushed else self._unflushed).begin() as connection:
             yield connection
 
+    @property
+    def writes_in_turn(self) -> bool:
+        """Whether of the transactions that write one goes on at a time."""
+        return self._together is not None
+
     def write_together(self, task: Callable[[Connection], Done]) -> Done:
         """Run the task in a transaction that it may share with those of other threads.
 
@@ -127,7 +132,6 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     for pragma in (
         "journal_mode = WAL",
-        "synchronous = FULL",
         "foreign_keys = ON",
         f"busy_timeout = {_BUSY_SECONDS * 1000}",
     ):
@@ -170,7 +174,8 @@ class _Beginnings:
                 try:
                     raw.execute("BEGIN IMMEDIATE")
                 except sqlite3.OperationalError as error:
-                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    # Its last byte is the kind, the others say of what.
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                         return False
                     time.sleep(_LOOK_FOR_THE_LOCK_SECONDS)
                 else:

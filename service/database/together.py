@@ -5,11 +5,13 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 Done = TypeVar("Done")
 
@@ -46,16 +48,21 @@ class WritesTogether:
         return found
 
     def _run_waiting(self) -> None:
-        n = min(len(self._waiting), _MOST_AT_ONCE)
-        writes = [self._waiting.popleft() for _ in range(n)]
-        attempt = _attempt_beside_others if n > 1 else _attempt
+        writes: list[_Write] = []
         try:
             with self._begin() as connection:
+                writes = self._taken(_MOST_AT_ONCE)
+                attempt = _attempt_beside_others if len(writes) > 1 else _attempt
                 tell = [attempt(connection, one) for one in writes]
         except BaseException as error:
-            tell = [partial(one.done.set_exception, error) for one in writes]
+            # Where it could not even begin, nobody who has waited as long is to try once more.
+            tell = [partial(_fail, one, error) for one in writes or self._taken()]
         for told in tell:
             told()
+
+    def _taken(self, most: int | None = None) -> list[_Write]:
+        n = len(self._waiting) if most is None else min(len(self._waiting), most)
+        return [self._waiting.popleft() for _ in range(n)]
 
 
 def _attempt(connection: Connection, one: _Write) -> Callable[[], None]:
@@ -64,9 +71,22 @@ def _attempt(connection: Connection, one: _Write) -> Callable[[], None]:
 
 
 def _attempt_beside_others(connection: Connection, one: _Write) -> Callable[[], None]:
-    """The same; where it raises, only what it did is taken back."""
+    """The same; where it raises, only what it did is taken back.
+
+    But where the database fails: of a disk that is full SQLite takes back the whole transaction.
+    """
+    savepoint = connection.begin_nested()
     try:
-        with connection.begin_nested():
-            return _attempt(connection, one)
+        tell = _attempt(connection, one)
     except Exception as error:
+        if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
+            raise
+        savepoint.rollback()
         return partial(one.done.set_exception, error)
+    savepoint.commit()
+    return tell
+
+
+def _fail(one: _Write, error: BaseException) -> None:
+    """Each thread raises one of its own, for raising it writes into it."""
+    one.done.set_exception(copy(error))

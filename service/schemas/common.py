@@ -30,7 +30,7 @@ NO_NUL = r"^[^\x00]*$"
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO_NUL)]
 Id = Annotated[str, StringConstraints(max_length=100, pattern=NO_NUL)]
 # Where a page of a list ended: the id of what stood last.
-CURSOR_PATTERN = r"^(ds|fit|bat|lrt)_[0-9A-HJKMNP-TV-Z]{26}$"
+CURSOR_PATTERN = r"^[a-z]+_[0-9A-HJKMNP-TV-Z]{26}$"
 Tags = Annotated[
     list[Annotated[str, StringConstraints(min_length=1, max_length=100)]],
     Field(max_length=MOST_TAGS),

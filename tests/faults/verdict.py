@@ -59,7 +59,7 @@ def events_out_of_order(url: str, accepted: Iterable[Accepted]) -> list[str]:
         events = got.json()["data"]
         ids = [event["id"] for event in events]
         types = [event["type"] for event in events]
-        # That it waited, and that it ran.
+        # Of each that has run there are its first two, whatever was lost after them.
         first = [1, 2] if one.shown.get("started_at") else [1]
         ends = types[-1:] == ["end"] and types.count("end") == 1
         if ids != sorted(set(ids)) or ids[: len(first)] != first or not ends:

@@ -7,7 +7,7 @@ import numpy as np
 import orjson
 import pytest
 
-from service import datasets, fits, lifecycle, submission
+from service import datasets, fits, lifecycle, submission, waking
 from service.artifacts import store_arrays
 from service.context import Context
 from service.errors import Conflict, Gone, InvalidInput, NotFound, QueueFull
@@ -265,7 +265,10 @@ def test_a_worker_that_has_lost_its_fit_tells_nothing_more_of_it(
     assert [orjson.loads(data).get("step", "status") for data in told] == ["status", "status", 9]
 
 
-def test_a_wake_up_that_is_on_its_way_is_enough(context: Context, table: DatasetRequest) -> None:
+def test_a_wake_up_that_is_on_its_way_is_enough(
+    context: Context, table: DatasetRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.queue._SENT_MILLISECONDS", 600_000)
     first = submit(context, table)
     # A worker's main process has taken the message, and its child has not begun.
     context.events.client.delete(FITS_SMALL)
@@ -273,12 +276,26 @@ def test_a_wake_up_that_is_on_its_way_is_enough(context: Context, table: Dataset
     second = submit(context, table)
 
     assert undelivered_fits(context) == 0
+    waking.heard(context, FITS_SMALL)
     claims = lifecycle.claim_waiting(context, FITS_SMALL, "worker")
     assert {claim.fit_id for claim in claims} == {first["id"], second["id"]}
 
     submit(context, table)
 
     assert undelivered_fits(context) == 1, "whoever has looked does not look again"
+
+
+def test_a_wake_up_that_nobody_hears_of_holds_the_next_one_up_for_a_moment(
+    context: Context, table: DatasetRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.queue._SENT_MILLISECONDS", 1)
+    submit(context, table)
+    context.events.client.delete(FITS_SMALL)
+    time.sleep(0.01)
+
+    submit(context, table)
+
+    assert undelivered_fits(context) == 1
 
 
 def test_the_end_is_published_after_it_is_committed(

@@ -3,15 +3,22 @@
 import sqlite3
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 
 from service.context import Context
 from service.database import Database, DatabaseError
 from service.database import connection as module
+from service.database.owners import hold_everybody
+from service.datasets import create_inline_dataset
+from service.schemas.datasets import DatasetRequest
+from tests.eventually import eventually
+from tests.installations import EMBEDDED_ALONE, PRODUCTION_ALONE
+from tests.service.conftest import OWNER
+from tests.service.test_at_one_moment import post_batch, post_fit
 
 SECONDS = 60.0
 _INSERT = text("INSERT INTO turns (queue, owner, taken_at) VALUES ('q', :owner, :n)")
@@ -35,30 +42,32 @@ def owners(database: Database) -> list[str]:
 
 
 class Held:
-    """A write that holds the first transaction open until others wait for the next one."""
+    """A write that goes on until others wait for the next transaction; counts the commits."""
 
     def __init__(self, database: Database) -> None:
-        self.began = threading.Event()
-        self.go_on = threading.Event()
-        self.pool = ThreadPoolExecutor(16)
         self.database = database
-        self.first = self.pool.submit(database.write_together, self._task)
-        assert self.began.wait(SECONDS)
+        self.n_commits = 0
+        event.listen(database.engine, "commit", self._count)
+        began = threading.Event()
+        self.go_on = threading.Event()
 
-    def _task(self, connection: Connection) -> None:
-        self.began.set()
-        assert self.go_on.wait(SECONDS)
+        def first(_: Connection) -> None:
+            began.set()
+            assert self.go_on.wait(SECONDS)
+
+        self.pool = ThreadPoolExecutor(100)
+        self.first = self.pool.submit(database.write_together, first)
+        assert began.wait(SECONDS)
+
+    def _count(self, _: Connection) -> None:
+        self.n_commits += 1
 
     def submit(self, *tasks: Callable[[Connection], str]) -> list[Future[str]]:
         """Let the tasks come meanwhile, and the first one go on."""
-        there = threading.Barrier(len(tasks) + 1)
-
-        def write(task: Callable[[Connection], str]) -> str:
-            there.wait(SECONDS)
-            return self.database.write_together(task)
-
-        futures = [self.pool.submit(write, task) for task in tasks]
-        there.wait(SECONDS)
+        futures = [self.pool.submit(self.database.write_together, task) for task in tasks]
+        together = self.database._together
+        if together is not None:
+            eventually(lambda: len(together._waiting) == len(tasks), SECONDS)
         self.go_on.set()
         self.pool.shutdown()
         return futures
@@ -71,6 +80,37 @@ def test_each_thread_has_what_its_own_task_gives(context: Context) -> None:
 
     assert [future.result() for future in futures] == [name.upper() for name in names]
     assert owners(context.database) == names
+
+
+@EMBEDDED_ALONE
+def test_who_comes_while_one_writes_shares_the_next_transaction(context: Context) -> None:
+    names = [f"owner-{i:02}" for i in range(70)]
+    held = Held(context.database)
+
+    futures = held.submit(*(inserting(name) for name in names))
+
+    assert [future.result() for future in futures] == [name.upper() for name in names]
+    assert owners(context.database) == names
+    assert held.n_commits == 3, "the first one's, that of 64, and that of the rest"
+
+
+@EMBEDDED_ALONE
+def test_a_full_disk_fails_all_who_share_a_transaction_and_leaves_nothing(
+    context: Context,
+) -> None:
+    # given a file that may not grow by much
+    def much(connection: Connection) -> str:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 4}")
+        return inserting("x" * 100_000)(connection)
+
+    # when one of three writes more
+    futures = Held(context.database).submit(inserting("before"), much, inserting("after"))
+
+    # then none of them is told that it is kept, and none is
+    assert {type(future.exception()).__name__ for future in futures} == {"OperationalError"}
+    assert all("full" in str(future.exception()) for future in futures)
+    assert owners(context.database) == []
 
 
 def test_a_task_that_raises_takes_nothing_of_the_others_back(context: Context) -> None:
@@ -102,7 +142,7 @@ def test_alone_a_task_that_raises_leaves_nothing_either(context: Context) -> Non
     assert context.database.write_together(inserting("next")) == "NEXT"
 
 
-@pytest.mark.parametrize("installation", ["embedded"], indirect=True)
+@EMBEDDED_ALONE
 def test_a_transaction_that_cannot_begin_fails_for_all_who_share_it(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +166,7 @@ def test_a_transaction_that_cannot_begin_fails_for_all_who_share_it(
     assert owners(context.database) == ["later"]
 
 
-@pytest.mark.parametrize("installation", ["embedded"], indirect=True)
+@EMBEDDED_ALONE
 def test_only_what_must_outlive_a_loss_of_power_waits_for_the_disk(context: Context) -> None:
     def flushes(connection: Connection) -> int:
         return int(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
@@ -139,23 +179,61 @@ def test_only_what_must_outlive_a_loss_of_power_waits_for_the_disk(context: Cont
     assert context.database.write_together(flushes) == full
 
 
-def test_who_waits_for_the_lock_has_it_when_it_is_free(tmp_path: Path) -> None:
-    # given two processes' worth of connections to one file
-    url = f"sqlite:///{tmp_path / 'one.db'}"
-    databases = [Database(url), Database(url)]
-    with databases[0].write() as connection:
-        connection.execute(text("CREATE TABLE turns (queue TEXT, owner TEXT, taken_at REAL)"))
+@EMBEDDED_ALONE
+def test_who_waits_for_the_lock_looks_for_it_evenly(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given another process that writes
+    other = sqlite3.connect(context.settings.data_dir / "thalweg.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waited: list[float] = []
 
-    # when threads of both write at one moment
-    def write(i: int) -> None:
-        with databases[i % 2].write() as connection:
-            inserting(f"owner-{i:03}")(connection)
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 50:
+            other.execute("COMMIT")
 
-    with ThreadPoolExecutor(16) as pool:
-        for done in [pool.submit(write, i) for i in range(200)]:
-            done.result()
+    monkeypatch.setattr("service.database.connection.time.sleep", sleep)
 
-    # then every one has
-    assert len(owners(databases[1])) == 200
-    for database in databases:
-        database.close()
+    # when somebody would write too
+    assert context.database.write_together(inserting("late")) == "LATE"
+
+    # then they look for the lock as often as before, however long it takes
+    assert len(waited) == 50
+    assert len(set(waited)) == 1
+    other.close()
+
+
+def test_what_recovers_the_log_is_waited_for_as_well() -> None:
+    class Recovered(sqlite3.Connection):
+        """A connection that finds the log being recovered, at first."""
+
+        n_refusals = 3
+
+        def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
+            """As it would be, but for the first times."""
+            if statement == "BEGIN IMMEDIATE" and self.n_refusals:
+                self.n_refusals -= 1
+                error = sqlite3.OperationalError("database is locked")
+                error.sqlite_errorcode = 261  # SQLITE_BUSY_RECOVERY
+                raise error
+            return super().execute(statement, *parameters)
+
+    assert module._Beginnings()._begun(Recovered(":memory:"))
+
+
+@PRODUCTION_ALONE
+def test_posts_go_on_beside_each_other_and_batches_alone(
+    context: Context, table: DatasetRequest
+) -> None:
+    dataset = create_inline_dataset(context, table, OWNER)["id"]
+    with ThreadPoolExecutor(2) as pool:
+        with context.database.write() as connection:
+            # given a post before its commit
+            hold_everybody(connection, alone=False)
+
+            # then another one is not held up by it, but what takes many places is
+            post_fit(context, dataset, OWNER)
+            batch = pool.submit(post_batch, context, dataset, OWNER, 2)
+            assert wait([batch], 0.5).not_done
+        assert batch.result(SECONDS)

@@ -1,15 +1,18 @@
 """Fits that wait together are computed together, and are what they are alone."""
 
+import itertools
 from typing import Any
 
 import pytest
 
-from service import datasets, fits, submission
+from service import datasets, fits, lifecycle, submission
 from service.context import Context
 from service.schemas.datasets import DatasetRequest
 from service.schemas.fits import FitRequest
 from tests.installations import ON_EACH
 from tests.service.conftest import OWNER
+from workers import together
+from workers.engine import Specification
 from workers.runner import run_waiting
 
 pytestmark = ON_EACH
@@ -71,6 +74,23 @@ def test_each_is_what_it_is_alone(context: Context, dataset: str) -> None:
     assert {fit["status"] for fit in alone} == {"succeeded", "failed"}
     history = fits.read_artifact(context, ids[0], "history", OWNER)
     assert history["loss"].tolist() == alone[0]["loss_history"]["loss"]
+
+
+def test_what_claims_share_makes_each_ones_specification(context: Context, dataset: str) -> None:
+    for changes in KINDS:
+        submitted(context, dataset, changes)
+        submitted(context, dataset, {**changes, "seed": 9, "init": {"kind": "zeros"}})
+    claims = lifecycle.claim_waiting(context, "fits.small", "worker")
+    pairs = [
+        (one, other)
+        for one, other in itertools.permutations(claims, 2)
+        if together._shared(one) == together._shared(other)
+    ]
+
+    assert len(pairs) > 2 * len(KINDS)
+    for one, other in pairs:
+        begun = Specification.from_mapping(one.spec).beginning_as(other.spec)
+        assert repr(begun) == repr(Specification.from_mapping(other.spec))
 
 
 def test_short_fits_of_least_squares_are_one_call(

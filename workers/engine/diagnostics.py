@@ -58,7 +58,7 @@ class LeastSquares:
 class Optimum:
     """What `LeastSquares` says of the rows alone, whichever fit is made on them.
 
-    `signal`: the smallest and the largest λ.
+    `smallest`, `largest`: of the λ.
     """
 
     weights: dict[str, Floats]
@@ -66,7 +66,8 @@ class Optimum:
     condition_number: float
     max_stable_lr: float
     best_constant_lr: float
-    signal: tuple[float, float]
+    smallest: float
+    largest: float
 
     def beside(
         self, spec: Specification, weights: Mapping[str, NDArray[Any]]
@@ -82,7 +83,7 @@ class Optimum:
             condition_number=self.condition_number,
             max_stable_lr=self.max_stable_lr,
             best_constant_lr=self.best_constant_lr,
-            steps_to_1e_6=_steps(spec.optimizer.lr, *self.signal),
+            steps_to_1e_6=_steps(spec.optimizer.lr, self.smallest, self.largest),
         )
 
 
@@ -144,10 +145,11 @@ def _measured(shape: Shape, triangle: Floats) -> Optimum | None:
     found = Optimum(
         weights=_named(best, shape.n_features),
         loss=float((residual**2).sum() / n_targets),
-        condition_number=float(signal[0] / signal[-1]) if len(signal) == size else math.inf,
-        max_stable_lr=float(2 / signal[0]),
-        best_constant_lr=float(2 / (signal[0] + signal[-1])),
-        signal=(smallest, largest),
+        condition_number=largest / smallest if len(signal) == size else math.inf,
+        max_stable_lr=2 / largest,
+        best_constant_lr=2 / (smallest + largest),
+        smallest=smallest,
+        largest=largest,
     )
     return found if math.isfinite(found.loss) and math.isfinite(found.max_stable_lr) else None
 

@@ -13,12 +13,14 @@ Floats = NDArray[np.float64]
 # their distances, the largest distance; the mean and the sum of squares around it, both of the
 # true numbers' distances from the first row's.
 N_SUMS = 6
+# Of a block's rows so many are summed at first, then their sums: rounding grows with neither much.
+_ROWS_A_SUM = 512
 _ORIGIN, _SQUARES, _DISTANCE, _LARGEST, _MEAN, _SPREAD = range(N_SUMS)
 
 
 @compiled_to_the_letter
 def add_rows(sums: Floats, n_rows: int, true: Floats, predicted: Floats) -> None:
-    """Add rows (m, k) to the sums (N_SUMS, k) of `n_rows` others.
+    """Add rows, `true` and `predicted` (m, k) float64, to the sums (N_SUMS, k) of `n_rows` others.
 
     Means and spreads are merged as Chan, Golub and LeVeque (1979) do. Of distances from the first
     row those of a constant target are exactly 0, where the mean of its own numbers may be rounded.
@@ -30,19 +32,27 @@ def add_rows(sums: Floats, n_rows: int, true: Floats, predicted: Floats) -> None
         origin = sums[_ORIGIN, j]
         squares = distances = total = spread = 0.0
         largest = sums[_LARGEST, j]
-        for i in range(m):
-            residual = true[i, j] - predicted[i, j]
-            distance = abs(residual)
-            squares += residual * residual
-            distances += distance
-            total += true[i, j] - origin
-            # What is no number stays.
-            if distance > largest or math.isnan(distance):
-                largest = distance
+        for first in range(0, m, _ROWS_A_SUM):
+            some_squares = some_distances = some_total = 0.0
+            for i in range(first, min(first + _ROWS_A_SUM, m)):
+                residual = true[i, j] - predicted[i, j]
+                distance = abs(residual)
+                some_squares += residual * residual
+                some_distances += distance
+                some_total += true[i, j] - origin
+                # What is no number stays.
+                if distance > largest or math.isnan(distance):
+                    largest = distance
+            squares += some_squares
+            distances += some_distances
+            total += some_total
         mean = total / m
-        for i in range(m):
-            off = true[i, j] - origin - mean
-            spread += off * off
+        for first in range(0, m, _ROWS_A_SUM):
+            some_spread = 0.0
+            for i in range(first, min(first + _ROWS_A_SUM, m)):
+                off = true[i, j] - origin - mean
+                some_spread += off * off
+            spread += some_spread
         gap = mean - sums[_MEAN, j]
         sums[_SQUARES, j] += squares
         sums[_DISTANCE, j] += distances

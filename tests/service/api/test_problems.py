@@ -160,7 +160,10 @@ def test_where_there_is_nothing_the_documentation_is_named(http: FlaskClient) ->
     said = problem(http.get("/v1/fitz?limit=1"), 404)
 
     assert said["code"] == "not_found"
-    assert said["detail"] == "there is nothing at /v1/fitz; /docs lists every operation"
+    assert (
+        said["detail"]
+        == "there is nothing at /v1/fitz; http://localhost/docs lists every operation"
+    )
 
 
 def test_a_fit_on_an_unknown_dataset_is_404_with_its_pointer(http: FlaskClient) -> None:
