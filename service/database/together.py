@@ -88,5 +88,5 @@ def _attempt_beside_others(connection: Connection, one: _Write) -> Callable[[], 
 
 
 def _fail(one: _Write, error: BaseException) -> None:
-    """Each thread raises one of its own, for raising it writes into it."""
-    one.done.set_exception(copy(error))
+    """What the database fails with is a thread's own, for whoever raises it writes into it."""
+    one.done.set_exception(copy(error) if isinstance(error, DBAPIError) else error)

@@ -14,6 +14,7 @@ from service.database import Database, DatabaseError
 from service.database import connection as module
 from service.database.owners import hold_everybody
 from service.datasets import create_inline_dataset
+from service.errors import Quota, QuotaExceeded
 from service.schemas.datasets import DatasetRequest
 from tests.eventually import eventually
 from tests.installations import EMBEDDED_ALONE, PRODUCTION_ALONE
@@ -122,7 +123,7 @@ def test_a_task_that_raises_takes_nothing_of_the_others_back(context: Context) -
 
     with pytest.raises(DatabaseError):
         twice.result()
-    with pytest.raises(PermissionError, match="not this one"):
+    with pytest.raises(QuotaExceeded, match="not this one"):
         refused.result()
     assert [future.result() for future in futures] == [name.upper() for name in good]
     assert owners(context.database) == good
@@ -131,11 +132,11 @@ def test_a_task_that_raises_takes_nothing_of_the_others_back(context: Context) -
 def refusing(connection: Connection) -> str:
     """Insert a row, and take it back by raising."""
     connection.execute(_INSERT, {"owner": "refused", "n": 0})
-    raise PermissionError("not this one")
+    raise QuotaExceeded("not this one", Quota("rows", 1, 0))
 
 
 def test_alone_a_task_that_raises_leaves_nothing_either(context: Context) -> None:
-    with pytest.raises(PermissionError, match="not this one"):
+    with pytest.raises(QuotaExceeded, match="not this one"):
         context.database.write_together(refusing)
 
     assert owners(context.database) == []
