@@ -145,6 +145,7 @@ class Life(RuleBasedStateMachine):
         queue = _at(place, self.model.waiting).queue
         if is_sent_for:
             self.here.events.client.lpop(queue)
+            self.here.queue.heard(queue)
         chosen = self.model.next_of(queue)
 
         def check(claims: list[Claim]) -> None:
@@ -307,6 +308,7 @@ class Life(RuleBasedStateMachine):
 
     def _work(self, queue: str) -> None:
         while self.here.events.client.lpop(queue) is not None:
+            self.here.queue.heard(queue)
             chosen = self.model.next_of(queue)
             claims = lifecycle.claim_waiting(self.here, queue, "last")
             assert [claim.fit_id for claim in claims] == [fit.id for fit in chosen]

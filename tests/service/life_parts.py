@@ -46,7 +46,7 @@ class Away:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """Any of its methods, which fails."""
 
-        def fail(*_: Any) -> None:
+        def fail(*_: Any, **__: Any) -> None:
             raise redis.ConnectionError(name)
 
         return fail

@@ -44,6 +44,7 @@ def test_more_than_one_claim_takes_are_left_to_another_worker(
     # given more fits than are taken at once, and their one wake-up delivered
     ids = [submit(context, table)["id"] for _ in range(MOST_TOGETHER + 2)]
     context.events.client.delete(*FIT_QUEUES)
+    context.queue.heard(FITS_SMALL)
 
     # when a worker claims
     first = claimed(context)
