@@ -220,25 +220,26 @@ def _is_much(claim: Claim) -> bool:
 
 def _end(context: Context, run: Run, watch: Watch, data_seconds: float) -> End | None:
     """What is measured of a large table takes a while too; None where the claim is lost then."""
-    record = partial(_record, context, run, data_seconds)
+
+    def record(take: Take) -> End:
+        end = _record(context, run, data_seconds, take)
+        watch.check_memory()
+        return end
+
     if run.takes_long:
         # What its steps took is free, and what follows takes memory of its own.
         give_back()
     if not run.interrupted:
         try:
             with looking(watch.look_at_the_end):
-                end = aside_if(run.takes_long, partial(record, everything))
-            watch.check_memory()
-            return end
+                return aside_if(run.takes_long, partial(record, everything))
         except Interrupted:
             if watch.heartbeat.lost(run.claim):
                 log.warning("claim_lost")
                 return None
     # It was cancelled.
     with looking(watch.look_at_memory):
-        end = record(Moment(watch.look_at_memory))
-    watch.check_memory()
-    return end
+        return record(Moment(watch.look_at_memory))
 
 
 def _record(context: Context, run: Run, data_seconds: float, take: Take) -> End:

@@ -13,11 +13,12 @@ import pytest
 
 from tests.eventually import eventually
 from tests.faults import verdict
+from tests.faults.campaign import undisturbed
 from tests.faults.jobs import Job
 from tests.faults.memory_group import MemoryGroup, memory_group
 from tests.faults.processes import signal_all
 from tests.faults.running import Running, running
-from tests.faults.test_leases import begun, holder, runs_at
+from tests.faults.test_leases import LOOP, begun, holder, runs_at
 from tests.faults.traffic import Accepted, Client
 
 pytestmark = [
@@ -102,6 +103,21 @@ def test_a_fit_whose_workers_the_kernel_kills_for_want_of_memory_says_so(patient
     after = client.end(client.post(SMALL, "after"), 120)
     assert patient.service.pids("worker") == workers
     assert (after["status"], after["weights"]) == ("succeeded", undisturbed["weights"])
+
+
+def test_a_killed_child_is_missed_long_before_its_lease_is_over(patient: Patient) -> None:
+    # given a fit at work
+    service, client = patient.service, patient.client
+    expected = undisturbed(client, (LOOP,))
+    accepted, pid = begun(service, client, LOOP)
+
+    # when the process that computes it is killed
+    signal_all([pid], signal.SIGKILL)
+
+    # then it is taken back after some sweeps, and ends elsewhere
+    eventually(lambda: client.show(accepted)["attempt"] == 2, 15)
+    accepted.shown = client.end(accepted, 60)
+    assert verdict.differences(client.url, [accepted], expected) == []
 
 
 def test_a_fit_that_loses_all_its_workers_fails_long_before_their_leases_are_over(

@@ -82,6 +82,18 @@ def test_a_process_that_is_terminated_alone_gives_its_fit_back_without_an_attemp
     eventually(lambda: not is_alive(pid), 10)
 
 
+def test_a_worker_that_is_stopped_gives_its_fit_back_without_an_attempt(
+    service: Running, client: Client, watched: Watched
+) -> None:
+    accepted, _ = begun(service, client, MEDIUM[0])
+
+    signal_all(service.pids("worker"), signal.SIGTERM)
+    accepted.shown = client.end(accepted, 60)
+
+    assert accepted.shown["attempt"] == 1
+    assert verdict.differences(client.url, [accepted], watched.expected) == []
+
+
 def test_waits_and_streams_end_cleanly_where_a_process_is_replaced(
     service: Running, client: Client
 ) -> None:

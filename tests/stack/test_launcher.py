@@ -174,3 +174,15 @@ def test_an_interrupt_ends_it_and_leaves_nothing(
     assert process.stdout is not None
     assert process.stdout.read() == ""
     assert_nothing_is_left(environment)
+
+
+def test_a_stop_ends_it_and_leaves_nothing(environment: Mapping[str, str]) -> None:
+    with launched(environment) as process:
+        url_of(process)
+
+        process.terminate()
+
+        assert process.wait(30) == 0
+        assert process.stdout is not None
+        assert process.stdout.read() == ""
+    assert_nothing_is_left(environment)
