@@ -76,6 +76,13 @@ class StoredCheckpoints:
         except (OSError, Unavailable) as error:
             log.warning("checkpoint_not_written", step=checkpoint.n_steps, error=repr(error))
             pause = _MOST_PAUSE_SECONDS
+        else:
+            log.debug(
+                "checkpoint_written",
+                fit_id=self._claim.fit_id,
+                step=checkpoint.n_steps,
+                seconds=time.monotonic() - self._began,
+            )
         now = time.monotonic()
         self._has_parted = draining()
         self._next = now + max(self._every_seconds, min(pause, _LEAST_PAUSE * (now - self._began)))

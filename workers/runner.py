@@ -59,6 +59,7 @@ def warm_up() -> None:
     engine.warm_up()
     # What is loaded by now stays. To look through all of it for garbage, now and then as fits come
     # and go, is a tenth of what small fits take.
+    gc.collect()
     gc.freeze()
 
 

@@ -2,6 +2,7 @@
 
 import atexit
 import time
+from http import HTTPStatus
 
 import structlog
 from flask import Flask, Response, current_app, g, request
@@ -53,11 +54,20 @@ _PARTS = (
 )
 
 
+class _Api(Flask):
+    def make_default_options_response(self) -> Response:
+        """`Allow` is all of it: there is no body whose type could be told."""
+        answer = super().make_default_options_response()
+        answer.status_code = HTTPStatus.NO_CONTENT
+        del answer.headers["Content-Type"]
+        return answer
+
+
 def create_app(settings: Settings | None = None) -> Flask:
     """The whole API on the parts that the settings name; nothing is sent before a request."""
     settings = settings or Settings()
     configure_logging(settings)
-    app = Flask("service.api", static_folder=None)
+    app = _Api("service.api", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.url_map.strict_slashes = False
     context = open_context(settings)

@@ -88,6 +88,7 @@ def pre_request(_worker: Any, served: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """In a worker with its app loaded: let SIGTERM also end the waits that requests are in."""
     # What is loaded by now stays, and is not looked through for garbage.
+    gc.collect()
     gc.freeze()
     stop = signal.getsignal(signal.SIGTERM)
 

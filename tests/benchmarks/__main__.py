@@ -164,10 +164,11 @@ def _large(console: Console, report: dict[str, Any]) -> None:
 def _checkpoints(console: Console, report: dict[str, Any]) -> None:
     report["service"]["checkpoints"] = []
     for title, fit in checkpoints.FITS.items():
-        timings = checkpoints.measure(fit)
-        console.print(timings_table(f"{title}, written down", timings))
-        found = {"name": title, "peers": [timing.as_json() for timing in timings]}
-        report["service"]["checkpoints"].append(found)
+        figures = checkpoints.measure(fit)
+        bar = checkpoints.bar(figures)
+        console.print(figures_table(f"{title}, written down every second", figures))
+        console.print(bars_table("Of the fit's time", bar))
+        report["service"]["checkpoints"].append({"name": title, **figures, "bars": bar})
 
 
 def _gpu(console: Console, report: dict[str, Any]) -> None:

@@ -177,14 +177,16 @@ def test_checkpoints_are_written_on_a_clock_that_their_cost_slows_down(
     # when it is asked every second of some minutes
     kept = StoredCheckpoints(context, claim, Heartbeat(context, [claim]))
     due = []
-    for second in range(200):
-        clock.now = max(clock.now, 1_000.0 + second)
-        if kept.is_due():
-            due.append(second)
-            kept.write(Checkpoint.from_arrays(arrays))
+    with structlog.testing.capture_logs() as logs:
+        for second in range(200):
+            clock.now = max(clock.now, 1_000.0 + second)
+            if kept.is_due():
+                due.append(second)
+                kept.write(Checkpoint.from_arrays(arrays))
 
     # then the first one is due by the setting, and the others take a hundredth of the time
     assert due == [every_seconds, every_seconds + 51, every_seconds + 102, every_seconds + 153]
+    assert [entry["seconds"] for entry in logs] == [0.5] * 4
 
 
 def test_what_was_cut_off_is_told_and_the_fit_begins_anew(

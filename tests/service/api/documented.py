@@ -36,6 +36,9 @@ class DocumentedClient(FlaskClient):
 
 def _operation_id(app: Flask, path: str, method: str) -> str | None:
     """The operation that the router finds; None where there is none, or it has no description."""
+    if method == "OPTIONS":
+        # The same for every path, and no operation of it.
+        return None
     try:
         endpoint, _ = app.url_map.bind("localhost").match(path, method=method)
     except HTTPException:

@@ -178,3 +178,11 @@ def test_other_methods_are_refused_with_those_allowed(http: FlaskClient) -> None
     detail = problem(answer, 405)["detail"]
     assert set(answer.headers["Allow"].split(", ")) >= {"GET", "POST"}
     assert detail == f"PUT is not for /v1/fits; allowed: {answer.headers['Allow']}"
+
+
+def test_what_may_be_asked_for_is_told_without_a_body(http: FlaskClient) -> None:
+    answer = http.options("/v1/fits")
+
+    assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
+    assert (answer.status_code, answer.data) == (204, b"")
+    assert "Content-Type" not in answer.headers
