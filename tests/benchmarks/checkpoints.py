@@ -19,8 +19,8 @@ _LINE = {
 }  # fmt: skip
 # Some seconds each: one with a long history, one with many weights.
 FITS: Mapping[str, dict[str, Any]] = {
-    "12,000,000 steps of a small linear model": {
-        "batch_size": 32, "steps": 12_000_000, "optimizer": {"kind": "sgd", "lr": 0.001},
+    "10,000,000 steps of a small linear model": {
+        "batch_size": 32, "steps": 10_000_000, "optimizer": {"kind": "sgd", "lr": 0.001},
     },
     "an MLP of 1.3 million weights by Adam": {
         "model": {"kind": "mlp", "hidden": [1024, 1024, 256]}, "batch_size": 256, "steps": 800,
