@@ -10,7 +10,7 @@ import torch
 
 from service.digests import spec_digest
 from service.lifecycle import Claim
-from workers.engine import LrRangeResult, Result, blas_kind
+from workers.engine import LrRangeResult, Result, blas_kind, vendor
 
 
 def fingerprint(claim: Claim, result: Result | LrRangeResult) -> dict[str, Any]:
@@ -46,6 +46,7 @@ def _versions() -> dict[str, str]:
 def _cpu() -> dict[str, str]:
     return {
         "kind": "cpu",
+        "vendor": vendor(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "blas": blas_kind(),
     }

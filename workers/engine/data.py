@@ -1,7 +1,7 @@
 """The numbers that a model is fitted to."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -42,6 +42,7 @@ class Data:
     y: NDArray[np.float64]
     weight: NDArray[np.float64] | None = None
     n_classes: int | None = None
+    shape: Shape = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         matrices = (self.x.ndim, self.y.ndim) == (2, 2)
@@ -49,6 +50,9 @@ class Data:
             raise ValueError(
                 f"x and y must be (n, d) and (n, k), not {self.x.shape} and {self.y.shape}"
             )
+        (n_rows, n_features), n_targets = self.x.shape, self.y.shape[1]
+        shape = Shape(n_rows, n_features, n_targets, self.weighted, self.n_classes)
+        object.__setattr__(self, "shape", shape)
         if self.n_classes is not None:
             self._check_classes(self.n_classes)
         if self.weight is None:
@@ -66,12 +70,6 @@ class Data:
         if not known.all():
             unknown = self.y[~known][0]
             raise ValueError(f"{unknown} is none of the classes 0 to {n_classes - 1}")
-
-    @property
-    def shape(self) -> Shape:
-        """The numbers of rows, features and targets, and whether rows count by their weights."""
-        n_rows, n_features = self.x.shape
-        return Shape(n_rows, n_features, self.y.shape[1], self.weighted, self.n_classes)
 
     @property
     def weighted(self) -> bool:

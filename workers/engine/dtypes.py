@@ -10,6 +10,10 @@ DType = Literal["float32", "float64"]
 # By their state_dict names.
 Weights = dict[str, NDArray[np.floating[Any]]]
 
+_LARGEST: dict[DType, float] = {
+    "float32": float(np.finfo("float32").max),
+    "float64": float(np.finfo("float64").max),
+}
 _TORCH: dict[DType, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -25,4 +29,4 @@ def numpy_dtype(dtype: DType) -> np.dtype[np.floating[Any]]:
 
 def largest(dtype: DType) -> float:
     """The largest finite number of the precision."""
-    return float(np.finfo(dtype).max)
+    return _LARGEST[dtype]

@@ -36,6 +36,7 @@ from workers.engine.specification import Specification
 from workers.engine.splitting import Split, split_rows
 from workers.engine.standardize import Scaling, scaled
 from workers.engine.streaming import StreamedRows
+from workers.engine.threads import one_blas_thread
 from workers.engine.trajectory import TrajectoryWriter
 
 _MUCH_BYTES = 32 * 1024**2
@@ -149,14 +150,11 @@ def check(spec: Specification, shape: Shape) -> None:
     batches = cut_batches(spec, shape.n_rows)
     check_outputs(spec.loss, spec.model.n_outputs(shape), shape)
     spec.init.check(spec.model, shape, spec.dtype)
-    _check_rule(spec, batches)
-    choose_strategy(spec, shape)
-
-
-def _check_rule(spec: Specification, batches: Batches) -> None:
-    optimizer = spec.optimizer.build([nn.Parameter(torch.zeros(1))])
+    spec.optimizer.check()
     if spec.schedule is not None:
+        optimizer = spec.optimizer.build([nn.Parameter(torch.zeros(1))])
         spec.schedule.build(optimizer, batches.n_moves(spec.schedule.interval))
+    choose_strategy(spec, shape)
 
 
 def fit(  # noqa: PLR0913 (what is fitted, and what looks on)
@@ -185,6 +183,18 @@ def fit(  # noqa: PLR0913 (what is fitted, and what looks on)
     check(spec, data.shape)
     check_weight(data)
     begin = _start(spec, data.shape, start)
+    # Whoever asks for it at a product finds it held: to hold it takes as long as a small fit.
+    with one_blas_thread():
+        return _fitted(spec, data, held_out, begin, course)
+
+
+def _fitted(
+    spec: Specification,
+    data: Data | RowSource,
+    held_out: Data | RowSource | None,
+    begin: Start,
+    course: Course,
+) -> Result:
     with looking(course.look_for_stop):
         prepared = aside_if(is_much(data, held_out), partial(_prepare, spec, data, held_out, begin))
     split, scaling, strategy, descent = prepared

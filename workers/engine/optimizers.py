@@ -3,9 +3,10 @@
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Self
 
+import torch
 from torch import nn, optim
 
 from workers.engine.errors import SpecificationError
@@ -35,11 +36,21 @@ def _defaults(kind: str) -> Mapping[str, Any]:
     return {one.name: one.default for one in parameters if one.default is not one.empty}
 
 
+@lru_cache(maxsize=1_024)
+def _refusal(kind: str, arguments: tuple[tuple[str, Any], ...]) -> str | None:
+    """What torch says against the arguments; it takes longer over it than a small fit descends."""
+    try:
+        OPTIMIZERS[kind]([nn.Parameter(torch.zeros(1))], **dict(arguments))
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Optimizer:
     """One of `OPTIMIZERS` and its arguments, all of them filled in.
 
-    Raises SpecificationError for a kind that is unknown, and for arguments that torch refuses.
+    Raises SpecificationError for a kind that is unknown, and for a nesterov without momentum.
     """
 
     kind: str
@@ -98,15 +109,19 @@ class Optimizer:
         """Whether a step looks at the loss several times, as LBFGS does."""
         return self.kind == "lbfgs"
 
+    def check(self) -> None:
+        """Raise SpecificationError for arguments that torch refuses."""
+        refusal = _refusal(self.kind, tuple(self.arguments.items()))
+        if refusal is not None:
+            raise SpecificationError("/optimizer", refusal)
+
     def build(self, parameters: Iterable[nn.Parameter], *, fused: bool = False) -> optim.Optimizer:
-        """The torch optimizer of these parameters, as one group.
+        """The torch optimizer of these parameters, as one group; raises what `check` does.
 
         `fused` where torch has its update as one pass over the numbers, which rounds otherwise.
         """
+        self.check()
         build: Any = OPTIMIZERS[self.kind]
         extra = {"fused": True} if fused and self.kind in _FUSED else {}
-        try:
-            optimizer: optim.Optimizer = build(parameters, **self.arguments, **extra)
-        except ValueError as error:
-            raise SpecificationError("/optimizer", str(error)) from error
+        optimizer: optim.Optimizer = build(parameters, **self.arguments, **extra)
         return optimizer

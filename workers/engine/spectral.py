@@ -132,8 +132,8 @@ class SpectralDescent:
 
     def _now(self, halves: Floats) -> Floats:
         """The half of a state's array that the last update led to."""
-        first, second = np.split(halves, 2)
-        return second if self.n_steps % 2 else first
+        size = len(halves) // 2
+        return halves[size:] if self.n_steps % 2 else halves[:size]
 
     def _layer_at(self, place: Floats) -> Layer:
         return self._layer.at(self._curve.origin + spectral_loops.turn(self._curve.axes, place))

@@ -123,9 +123,12 @@ class Trace:
         batches = self.batches
         step = np.arange(0, self.n_losses, self.every)
         epochs = np.arange(batches.epoch_of(self.n_losses - 1) + 1 if self.n_losses else 0)
+        epoch = step
+        if batches.per_epoch > 1:
+            epoch = (batches.position + step) // batches.per_epoch - batches.shuffle_of(0)
         return History(
             step=step,
-            epoch=(batches.position + step) // batches.per_epoch - batches.shuffle_of(0),
+            epoch=epoch,
             loss=self.loss[: len(step)],
             lr=self.lr[: len(step)],
             grad_norm=self.grad_norm[: len(step)],
