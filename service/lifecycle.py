@@ -23,6 +23,7 @@ from service.database import Connection, claiming, life
 from service.database.batches import end_batches, overdue_batches
 from service.database.fits import insert_artifacts
 from service.database.keys import limits_of_owners
+from service.digests import spec_digest
 from service.errors import Conflict
 from service.fits import find_row
 from service.keys import OPEN_OWNER
@@ -65,6 +66,7 @@ class Claim:
     fence: int
     attempt: int
     spec: dict[str, Any]
+    spec_digest: str
     dataset_digest: str
     columns: list[dict[str, Any]]
     n_rows: int
@@ -152,6 +154,8 @@ def _claim(row: Any, *, bounded: bool) -> Claim:
         fence=row.fence,
         attempt=row.attempt,
         spec=row.spec,
+        # Of what was queued before digests were kept there is none.
+        spec_digest=row.spec_digest or spec_digest(row.spec),
         dataset_digest=row.digest,
         columns=row.columns,
         n_rows=row.n_rows,

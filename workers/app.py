@@ -109,13 +109,16 @@ def child_courier() -> Any:
 
 
 def _pids(sender: Any) -> list[int]:
-    """The processes of the worker's pool that are alive."""
-    return [*sender.pool.info["processes"]]
+    """The processes of the worker's pool that are alive; none once it has been stopped."""
+    pool = sender.pool._pool
+    return [] if pool is None else [child.pid for child in [*pool._pool]]
 
 
 def _ready_pids(sender: Any) -> list[int]:
     """Those of them that have said that they can compute: only then is there a way for work."""
     pool = sender.pool._pool
+    if pool is None:
+        return []
     return [child.pid for child in [*pool._pool] if child.inqW_fd in pool._all_inqueues]
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from service.checkpoints import newest_checkpoint, store_checkpoint
 from service.context import Context
-from service.digests import spec_digest
 from service.errors import Unavailable
 from service.lifecycle import Claim
 from workers.draining import draining
@@ -50,8 +49,7 @@ class StoredCheckpoints:
     @cached_property
     def _made_by(self) -> NDArray[np.uint8]:
         """What the fit's bits depend on, as bytes: most fits end before they need it."""
-        spec = self._claim.spec
-        facts = {"machine": machine(spec), "spec": spec_digest(spec)}
+        facts = {"machine": machine(self._claim.spec), "spec": self._claim.spec_digest}
         return np.frombuffer(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS), np.uint8)
 
     def is_due(self) -> bool:

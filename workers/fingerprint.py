@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from service.digests import spec_digest
 from service.lifecycle import Claim
 from workers.engine import LrRangeResult, Result, blas_kind, vendor
 
@@ -20,7 +19,7 @@ def fingerprint(claim: Claim, result: Result | LrRangeResult) -> dict[str, Any]:
         "dtype": claim.spec["dtype"],
         "threads": result.n_threads,
         "seeds": _seeds(claim.spec["seed"]),
-        "spec_digest": spec_digest(claim.spec),
+        "spec_digest": claim.spec_digest,
         "dataset_digest": claim.dataset_digest,
         "strategy": result.strategy,
         # Why it is not the one that was chosen, if so: a range test is always a plain loop.

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -88,7 +88,8 @@ class _Readings:
         if self._last is None:
             return None
         spec = self._last.spec.beginning_as(claim.spec)
-        return replace(self._last, claim=claim, spec=spec, seconds=time.perf_counter() - began)
+        last, seconds = self._last, time.perf_counter() - began
+        return _Read(claim, spec, last.loaded, last.rows, seconds)
 
 
 def _shared(claim: Claim) -> Mapping[str, Any]:

@@ -20,8 +20,8 @@ MOST_SECONDS_TOGETHER = 0.25
 _validation = datasets.alias("validation")
 # What a claim holds and no more: to read all of a row takes longer than a small fit's first steps.
 _CLAIMED_NAMES = (
-    "id", "kind", "owner", "queue", "fence", "attempt", "spec", "validation_dataset_id",
-    "created_at", "started_at", "traceparent", "request_id", "batch_id",
+    "id", "kind", "owner", "queue", "fence", "attempt", "spec", "spec_digest",
+    "validation_dataset_id", "created_at", "started_at", "traceparent", "request_id", "batch_id",
 )  # fmt: skip
 _CLAIMED: Select[Any] = (
     select(

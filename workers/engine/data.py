@@ -114,6 +114,9 @@ def blocks(
     n_rows = source.shape.n_rows if stop is None else stop
     if most_rows is None:
         most_rows = max(1, min(_BLOCK_ROWS, _BLOCK_BYTES // row_bytes(source)))
+    if isinstance(source, Data) and first == 0 and len(source.x) == n_rows <= most_rows:
+        yield 0, source
+        return
     for begin in range(first, n_rows, most_rows):
         if begin > first:
             look()
