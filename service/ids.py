@@ -7,8 +7,11 @@ from datetime import UTC, datetime
 from ulid import ULID
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _RANDOM_BITS = 80
-_LETTER_BITS = 5
+_PAIR_BITS = 10
+# Two more than a ULID has.
+_BITS = 130
 
 
 def new_id(prefix: str) -> str:
@@ -26,9 +29,8 @@ def new_ids(prefix: str, n: int) -> list[str]:
 
 def _letters(number: int) -> str:
     """A ULID's 128 bits in Crockford's base 32."""
-    return "".join(
-        _ALPHABET[number >> shift & 31] for shift in range(125, -_LETTER_BITS, -_LETTER_BITS)
-    )
+    shifts = range(_BITS - _PAIR_BITS, -1, -_PAIR_BITS)
+    return "".join([_PAIRS[number >> shift & (1 << _PAIR_BITS) - 1] for shift in shifts])
 
 
 def rfc3339(seconds: float | None) -> str | None:

@@ -82,7 +82,8 @@ def resolve(
 
 def filled_in(request: FitRequest, dataset: Mapping[str, Any]) -> dict[str, Any]:
     """The spec of a request that suits its dataset."""
-    spec = request.model_copy(update={"loss": loss_of(request)}).model_dump(mode="json")
+    spec = request.model_dump(mode="json")
+    spec["loss"] = loss_of(request).model_dump(mode="json")
     spec["dataset"] = dataset["id"]
     spec["features"] = _features(request, dataset)
     return spec
