@@ -10,7 +10,7 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _RANDOM_BITS = 80
 _PAIR_BITS = 10
-# Two more than a ULID has.
+# A ULID's 26 letters hold 130 bits; it has 128.
 _BITS = 130
 
 

@@ -21,7 +21,7 @@ from service.processes import end_with
 from service.queue import make_celery
 from service.settings import Settings
 from service.telemetry import configure_logging
-from workers import draining
+from workers import draining, pool
 from workers.allocation import ONE_HEAP
 from workers.keeper import Keeper
 from workers.memory_kills import RecentKills
@@ -58,8 +58,8 @@ def _serve(sender: Any, **_: Any) -> None:
     keeper = Keeper(
         context,
         worker,
-        children=lambda: _names(_pids(sender)),
-        ready=lambda: _names(_ready_pids(sender)),
+        children=lambda: _names(pool.pids(sender)),
+        ready=lambda: _names(pool.ready_pids(sender)),
         stalls=stalls,
         memory_kills=RecentKills(),
     )
@@ -68,7 +68,7 @@ def _serve(sender: Any, **_: Any) -> None:
 
     @signals.worker_shutting_down.connect(weak=False)
     def _drain(**_: Any) -> None:
-        for pid in _pids(sender):
+        for pid in pool.pids(sender):
             # One that has just died is no reason to leave the others at work.
             with suppress(ProcessLookupError):
                 os.kill(pid, draining.DRAIN_SIGNAL)
@@ -106,20 +106,6 @@ def child_courier() -> Any:
     from workers.delivering import Courier  # noqa: PLC0415
 
     return Courier(child_context())
-
-
-def _pids(sender: Any) -> list[int]:
-    """The processes of the worker's pool that are alive; none once it has been stopped."""
-    pool = sender.pool._pool
-    return [] if pool is None else [child.pid for child in [*pool._pool]]
-
-
-def _ready_pids(sender: Any) -> list[int]:
-    """Those of them that have said that they can compute: only then is there a way for work."""
-    pool = sender.pool._pool
-    if pool is None:
-        return []
-    return [child.pid for child in [*pool._pool] if child.inqW_fd in pool._all_inqueues]
 
 
 def _names(pids: Iterable[int]) -> list[str]:

@@ -21,7 +21,7 @@ from workers.outages import store_is_away
 
 log = structlog.get_logger(__name__)
 
-# Of its time a fit spends at most one part in so many on them, however large they are.
+# Each is followed by a pause of so many times what it took, however large it is.
 _LEAST_PAUSE = 100
 # A store that failed may have taken long to do so; it is not left alone for so many times that.
 _MOST_PAUSE_SECONDS = 60.0
@@ -68,19 +68,15 @@ class StoredCheckpoints:
     def write(self, checkpoint: Checkpoint) -> None:
         """Keep this one; where the store does not take it, the fit goes on without."""
         arrays = checkpoint.to_arrays() | {_MADE_BY: self._made_by}
-        pause = math.inf
         try:
             store_checkpoint(self._context, self._claim.fit_id, self._claim.fence, arrays)
         except (OSError, Unavailable) as error:
             log.warning("checkpoint_not_written", step=checkpoint.n_steps, error=repr(error))
             pause = _MOST_PAUSE_SECONDS
         else:
-            log.debug(
-                "checkpoint_written",
-                fit_id=self._claim.fit_id,
-                step=checkpoint.n_steps,
-                seconds=time.monotonic() - self._began,
-            )
+            pause = math.inf
+            seconds = time.monotonic() - self._began
+            log.debug("checkpoint_written", step=checkpoint.n_steps, seconds=seconds)
         now = time.monotonic()
         self._has_parted = draining()
         self._next = now + max(self._every_seconds, min(pause, _LEAST_PAUSE * (now - self._began)))

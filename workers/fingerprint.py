@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from service.lifecycle import Claim
-from workers.engine import LrRangeResult, Result, blas_kind, vendor
+from workers.engine import LrRangeResult, Result, blas_kind, cpu_vendor
 
 
 def fingerprint(claim: Claim, result: Result | LrRangeResult) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def _versions() -> dict[str, str]:
 def _cpu() -> dict[str, str]:
     return {
         "kind": "cpu",
-        "vendor": vendor(),
+        "vendor": cpu_vendor(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "blas": blas_kind(),
     }

@@ -56,7 +56,7 @@ _PARTS = (
 
 class _Api(Flask):
     def make_default_options_response(self) -> Response:
-        """`Allow` is all of it: there is no body whose type could be told."""
+        """`Allow` alone, without a body."""
         answer = super().make_default_options_response()
         answer.status_code = HTTPStatus.NO_CONTENT
         del answer.headers["Content-Type"]

@@ -6,7 +6,7 @@ owner gives one kind alone, and fits unless told otherwise.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -39,16 +39,16 @@ def insert_fits(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> No
 
 
 def insert_artifacts(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add artifacts of fits."""
+    """Add artifacts of fits; rows have all columns, in types that drivers take as they are."""
     statement, parameters = _inserting_artifacts(connection.dialect)
     connection.exec_driver_sql(statement, [parameters(row) for row in rows])
 
 
-@cache
+@lru_cache(maxsize=2)
 def _inserting_artifacts(dialect: Dialect) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
     """The driver's own statement, and what makes its parameters of a row.
 
-    Each fit leaves some: SQLAlchemy's way from rows to parameters takes as long as SQLite's step.
+    Each small fit leaves four: SQLAlchemy takes as long for their parameters as SQLite to add them.
     """
     compiled: Any = insert(artifacts).compile(dialect=dialect)
     return str(compiled), itemgetter(*compiled.positiontup) if compiled.positional else dict

@@ -15,7 +15,7 @@ _SLOW_SECONDS = 3.0
 _PATIENCE_SECONDS = 12.0
 # After a sleep the first tens of milliseconds are slow ones: no peer is timed by them alone.
 _LEAST_ROUND_SECONDS = 0.5
-_MOST_CALLS = 50
+_MOST_CALLS = 2_000
 
 
 @dataclass

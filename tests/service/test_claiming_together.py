@@ -4,14 +4,18 @@ import time
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from service import fits, lifecycle
 from service.context import Context
+from service.database import schema
 from service.database.claiming import MOST_TOGETHER
+from service.digests import spec_digest
 from service.queue import FITS_CPU, FITS_SMALL
 from service.schemas.datasets import DatasetRequest
 from tests.service.claiming import FIT_QUEUES, undelivered_fits
 from tests.service.conftest import OWNER
+from tests.service.test_at_one_moment import batch_of
 from tests.service.test_lifecycle import expire, finish, submit
 
 
@@ -26,6 +30,22 @@ def test_short_fits_are_claimed_together_in_their_order(
 
     assert claimed(context) == ids
     assert claimed(context) == []
+
+
+def test_a_claim_has_the_digest_of_its_spec(context: Context, table: DatasetRequest) -> None:
+    # given a fit, one of a batch, and one from before digests were kept
+    submit(context, table, seed={"init": 3}, priority="high")
+    batch_of(context, table, 1)
+    old = submit(context, table, init={"weights": {"weight": [[1e-7]], "bias": [-2]}})["id"]
+    with context.database.write() as connection:
+        connection.execute(
+            update(schema.fits).where(schema.fits.c.id == old).values(spec_digest=None)
+        )
+
+    claims = lifecycle.claim_waiting(context, FITS_SMALL, "worker")
+
+    assert [claim.spec_digest for claim in claims] == [spec_digest(claim.spec) for claim in claims]
+    assert len({claim.spec_digest for claim in claims}) == 3
 
 
 def test_long_fits_are_claimed_one_by_one_and_stand_before_no_short_one(

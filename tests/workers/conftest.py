@@ -11,6 +11,7 @@ from tests.installations import EMBEDDED
 from tests.service.conftest import (
     context,
     database_url,
+    migrated_file,
     postgresql,
     redis_url,
     seaweedfs,
@@ -24,6 +25,7 @@ from workers.errands import run_errand
 __all__ = [
     "context",
     "database_url",
+    "migrated_file",
     "postgresql",
     "redis_url",
     "seaweedfs",

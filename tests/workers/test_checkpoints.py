@@ -186,7 +186,8 @@ def test_checkpoints_are_written_on_a_clock_that_their_cost_slows_down(
 
     # then the first one is due by the setting, and the others take a hundredth of the time
     assert due == [every_seconds, every_seconds + 51, every_seconds + 102, every_seconds + 153]
-    assert [entry["seconds"] for entry in logs] == [0.5] * 4
+    told = {"event": "checkpoint_written", "step": 1, "seconds": 0.5, "log_level": "debug"}
+    assert logs == [told] * 4
 
 
 def test_what_was_cut_off_is_told_and_the_fit_begins_anew(

@@ -2,7 +2,6 @@
 
 import errno
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -102,8 +101,6 @@ def test_the_fingerprint_says_what_ran_and_why(context: Context, table: DatasetR
 
     assert (plain["strategy"], plain["fallback"]) == ("spectral", None)
     assert (unsafe["strategy"], unsafe["fallback"]) == ("kernels", "ill_conditioned")
-    told = subprocess.run(["lscpu"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    assert plain["device"]["vendor"] in told.split()
 
 
 def test_another_dataset_validates(context: Context, table: DatasetRequest) -> None:

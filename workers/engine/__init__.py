@@ -14,7 +14,7 @@ from workers.engine.lr_range import LrRange, LrRangeResult, lr_range_test
 from workers.engine.many import fit_many, fit_together
 from workers.engine.planner import is_streamed
 from workers.engine.predicting import answers, predict, probabilities
-from workers.engine.processors import vendor
+from workers.engine.processors import cpu_vendor
 from workers.engine.results import EpochLosses, History, Progress, Result, Status, Trajectory
 from workers.engine.small_tables import is_small
 from workers.engine.snapshot import Snapshot, Start
@@ -57,6 +57,7 @@ __all__ = [
     "blocks",
     "check",
     "check_gradients",
+    "cpu_vendor",
     "fit",
     "fit_many",
     "fit_together",
@@ -71,7 +72,6 @@ __all__ = [
     "optimum",
     "predict",
     "probabilities",
-    "vendor",
     "wait_for_others",
     "warm_up",
 ]

@@ -10,11 +10,8 @@ DType = Literal["float32", "float64"]
 # By their state_dict names.
 Weights = dict[str, NDArray[np.floating[Any]]]
 
-_LARGEST: dict[DType, float] = {
-    "float32": float(np.finfo("float32").max),
-    "float64": float(np.finfo("float64").max),
-}
 _TORCH: dict[DType, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
+_LARGEST: dict[DType, float] = {dtype: float(np.finfo(dtype).max) for dtype in _TORCH}
 
 
 def torch_dtype(dtype: DType) -> torch.dtype:

@@ -36,7 +36,6 @@ from workers.engine.specification import Specification
 from workers.engine.splitting import Split, split_rows
 from workers.engine.standardize import Scaling, scaled
 from workers.engine.streaming import StreamedRows
-from workers.engine.threads import one_blas_thread
 from workers.engine.trajectory import TrajectoryWriter
 
 _MUCH_BYTES = 32 * 1024**2
@@ -183,18 +182,6 @@ def fit(  # noqa: PLR0913 (what is fitted, and what looks on)
     check(spec, data.shape)
     check_weight(data)
     begin = _start(spec, data.shape, start)
-    # Whoever asks for it at a product finds it held: to hold it takes as long as a small fit.
-    with one_blas_thread():
-        return _fitted(spec, data, held_out, begin, course)
-
-
-def _fitted(
-    spec: Specification,
-    data: Data | RowSource,
-    held_out: Data | RowSource | None,
-    begin: Start,
-    course: Course,
-) -> Result:
     with looking(course.look_for_stop):
         prepared = aside_if(is_much(data, held_out), partial(_prepare, spec, data, held_out, begin))
     split, scaling, strategy, descent = prepared

@@ -38,7 +38,7 @@ def _defaults(kind: str) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=1_024)
 def _refusal(kind: str, arguments: tuple[tuple[str, Any], ...]) -> str | None:
-    """What torch says against the arguments; it takes longer over it than a small fit descends."""
+    """What torch says against the arguments, asked once: to ask takes longer than a small fit."""
     try:
         OPTIMIZERS[kind]([nn.Parameter(torch.zeros(1))], **dict(arguments))
     except ValueError as error:
@@ -50,7 +50,8 @@ def _refusal(kind: str, arguments: tuple[tuple[str, Any], ...]) -> str | None:
 class Optimizer:
     """One of `OPTIMIZERS` and its arguments, all of them filled in.
 
-    Raises SpecificationError for a kind that is unknown, and for a nesterov without momentum.
+    Raises SpecificationError for a kind that is unknown, and where nesterov goes with no momentum
+    or with a dampening.
     """
 
     kind: str

@@ -1,20 +1,19 @@
 """The processor that this runs on."""
 
 import platform
-from functools import cache
 from pathlib import Path
 
-_LINUX_TELLS = Path("/proc/cpuinfo")
+_CPU_FACTS = Path("/proc/cpuinfo")
 
 
-@cache
-def vendor() -> str:
-    """Who made it, as it says itself: GenuineIntel, AuthenticAMD, …; else its architecture.
+def cpu_vendor(facts: Path = _CPU_FACTS) -> str:
+    """GenuineIntel, AuthenticAMD, …, as Linux tells it; elsewhere the machine's architecture.
 
-    MKL asks for this too, and takes other loops, with other bits, on another's processors.
+    MKL asks the processor for the same, and computes by other loops, with other bits, on those that
+    are not Intel's.
     """
-    if _LINUX_TELLS.exists():
-        for line in _LINUX_TELLS.read_text().splitlines():
+    if facts.exists():
+        for line in facts.read_text().splitlines():
             name, _, value = line.partition(":")
             if name.strip() == "vendor_id":
                 return value.strip()

@@ -1,6 +1,6 @@
 """The gradient written out and the fused updates are the plain loop's."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from workers.engine.backpropagation import SLOPES
 from workers.engine.batches import cut_batches
 from workers.engine.large import LargeDescent, large_rows
 from workers.engine.networks import ACTIVATIONS, OUTPUTS
-from workers.engine.products import product
+from workers.engine.products import by_blas, by_onednn, product
 from workers.engine.rows import Part, Rows
 
 NETWORK: dict[str, Any] = {
@@ -142,7 +142,7 @@ def test_what_is_beside_the_loss(changes: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_large_layers_for_two_hundred_steps(dtype: str) -> None:
-    # given layers whose products oneDNN makes, and the plain loop in both precisions
+    # given layers whose products are large ones, and the plain loop in both precisions
     changes: dict[str, Any] = {
         "model": NETWORK | {"hidden": [256, 256], "activation": "relu"}, "optimizer": ADAM,
         "batch_size": 128, "steps": 200,
@@ -197,9 +197,11 @@ def test_large_layers_go_on_to_the_bit(kind: str) -> None:
     assert parts[0].n_threads == 2
 
 
+# Whichever library this machine's products are made by, the other one is another machine's.
+@pytest.mark.parametrize("by", [product, by_onednn, by_blas])
 @given(sizes=st.tuples(*[st.sampled_from([1, 3, 64, 300])] * 3), seed=st.integers(0, 9))
 @settings(max_examples=60, deadline=None)
-def test_products(sizes: tuple[int, int, int], seed: int) -> None:
+def test_products(by: Callable[..., torch.Tensor], sizes: tuple[int, int, int], seed: int) -> None:
     # given matrices of any strides
     m, k, n = sizes
     generator = torch.Generator().manual_seed(seed)
@@ -210,8 +212,8 @@ def test_products(sizes: tuple[int, int, int], seed: int) -> None:
     for left, right in ((a, b), (a.contiguous(), b.t().contiguous().t())):
         exact = left.double() @ right.double().t()
         size = (left.double().abs() @ right.double().abs().t()).max()
-        assert (product(left, right) - exact).abs().max() <= 1e-6 * size
-        assert (product(left, right, bias) - bias - exact).abs().max() <= 1e-6 * (size + 10)
+        assert (by(left, right, None) - exact).abs().max() <= 1e-6 * size
+        assert (by(left, right, bias) - bias - exact).abs().max() <= 1e-6 * (size + 10)
 
 
 @pytest.mark.parametrize("at", [3, 70, 150])
