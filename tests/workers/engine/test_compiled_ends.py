@@ -37,15 +37,16 @@ def test_it_diverges_where_the_plain_loop_does(case: Case, lr: float, dtype: str
     # another.
     model = case[0]["model"]
     assume(not {model.get("activation"), model.get("output")} & {"tanh", "sigmoid"})
-    # Scores so large that they are rounded to whole numbers have any probabilities: where these go
-    # back through layers, they decide which of them are dead.
-    assume(not (case[1].n_classes and model.get("hidden")))
     changes = {"optimizer": sgd(lr=lr, momentum=0.5), "scheduler": None, "clip_grad_norm": None}
 
     compiled, plain = both(case, **changes, dtype=dtype)
 
-    assert (compiled.status, compiled.failed_step) == (plain.status, plain.failed_step)
-    assert compiled.n_steps == plain.n_steps
+    # Scores of classes that are rounded to whole numbers have any probabilities, and where these go
+    # back through layers they decide which of them are dead: so one of 1e7 had a network in float32
+    # diverge here and not there.
+    if not (case[1].n_classes and model.get("hidden")):
+        assert (compiled.status, compiled.failed_step) == (plain.status, plain.failed_step)
+        assert compiled.n_steps == plain.n_steps
     assert all(np.isfinite(weight).all() for weight in compiled.weights.values())
 
 
