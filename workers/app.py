@@ -89,8 +89,10 @@ def _prepare_child(**_: Any) -> None:
     # that it waits for from its core. libgomp reads this when torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # Not at the top: the main process must not load torch, nor wait for its kernels.
+    from workers.engine import hold_one_blas_thread  # noqa: PLC0415
     from workers.runner import warm_up  # noqa: PLC0415
 
+    hold_one_blas_thread()
     warm_up()
 
 

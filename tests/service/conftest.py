@@ -122,19 +122,19 @@ def settings(
 
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SQLite's file without a row in it: to copy it takes less than to migrate."""
-    made = Settings(data_dir=tmp_path_factory.mktemp("migrated"))
+    """SQLite's file without a fit in it: to copy it takes less than to migrate."""
+    made = Settings(data_dir=tmp_path_factory.mktemp("migrated"), database_url=None)
     migrate(made)
-    assert made.database_file is not None
-    return made.database_file
+    assert [path.name for path in made.data_dir.iterdir()] == ["thalweg.db"]
+    return made.data_dir / "thalweg.db"
 
 
 @pytest.fixture
-def context(settings: Settings, migrated_file: Path) -> Iterator[Context]:
+def context(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Context]:
     """The service's parts over an empty, migrated database."""
     if settings.database_file is not None:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(migrated_file, settings.database_file)
+        shutil.copyfile(request.getfixturevalue("migrated_file"), settings.database_file)
     opened = open_context(settings)
     yield opened
     opened.close()

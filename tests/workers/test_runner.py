@@ -19,6 +19,7 @@ from tests.service.stored import stored
 from tests.service.test_lifecycle import expire, submit
 from tests.workers.running import run_all
 from workers import draining, inputs
+from workers.engine import cpu_vendor
 
 pytestmark = ON_EACH
 
@@ -101,6 +102,7 @@ def test_the_fingerprint_says_what_ran_and_why(context: Context, table: DatasetR
 
     assert (plain["strategy"], plain["fallback"]) == ("spectral", None)
     assert (unsafe["strategy"], unsafe["fallback"]) == ("kernels", "ill_conditioned")
+    assert plain["device"]["vendor"] == cpu_vendor()
 
 
 def test_another_dataset_validates(context: Context, table: DatasetRequest) -> None:

@@ -20,7 +20,7 @@ from workers.engine.small_tables import is_small
 from workers.engine.snapshot import Snapshot, Start
 from workers.engine.specification import Specification
 from workers.engine.standardize import ScaledRows, Scaling
-from workers.engine.threads import blas_kind
+from workers.engine.threads import blas_kind, hold_one_blas_thread
 from workers.engine.warming import warm_up
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "fit_many",
     "fit_together",
     "fits_together",
+    "hold_one_blas_thread",
     "is_small",
     "is_streamed",
     "least_squares",

@@ -16,23 +16,28 @@ def product(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) 
     Any strides will do, and no gradient is followed.
     """
     work = a.shape[0] * a.shape[1] * b.shape[0]
-    if a.dtype == torch.float32 and work >= _LEAST_WORK and _onednn_is_faster():
+    if a.dtype == torch.float32 and work >= _LEAST_WORK and _takes_onednn():
         return by_onednn(a, b, bias)
     return by_blas(a, b, bias)
 
 
 @cache
-def _onednn_is_faster() -> bool:
-    """On processors that are not Intel's: MKL takes no more than AVX2 there, and twice as long.
+def _takes_onednn() -> bool:
+    has_mkl, has_onednn = torch.backends.mkl.is_available(), torch.backends.mkldnn.is_available()
+    return has_onednn and onednn_is_faster(cpu_vendor(), has_mkl=has_mkl)
 
-    On Intel's MKL took 0.95 of oneDNN's time, and two thirds of it where a matrix is transposed.
+
+def onednn_is_faster(vendor: str, *, has_mkl: bool) -> bool:
+    """Whether it is, beside torch's BLAS on such a processor.
+
+    On an Intel one MKL took 0.95 of oneDNN's time, and two thirds where a matrix is transposed. On
+    others, where it makes no use of AVX-512, it took twice as long.
     """
-    mkl_is_at_home = torch.backends.mkl.is_available() and cpu_vendor() == "GenuineIntel"
-    return torch.backends.mkldnn.is_available() and not mkl_is_at_home
+    return not (has_mkl and vendor == "GenuineIntel")
 
 
 def by_onednn(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """The product by oneDNN, for which a transposed matrix need not be copied."""
+    """The product by oneDNN."""
     made: torch.Tensor = torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
     return made
 

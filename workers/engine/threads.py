@@ -79,6 +79,16 @@ def one_blas_thread() -> _OneThread:
     return _OneThread(_blas())
 
 
+@cache
+def hold_one_blas_thread() -> None:
+    """Be within such a block for as long as the process lives.
+
+    For one that does nothing but fit: to set the libraries' threads at the products of a small fit
+    takes longer than to make these.
+    """
+    one_blas_thread().__enter__()
+
+
 def blas_kind() -> str:
     """The kind of processor for which numpy and scipy compute: their bits follow from it."""
     return ", ".join(

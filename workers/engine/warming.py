@@ -13,7 +13,6 @@ from workers.engine.data import Data
 from workers.engine.fitting import STRATEGIES, fit
 from workers.engine.many import fit_many
 from workers.engine.specification import Specification
-from workers.engine.threads import one_blas_thread
 
 # What one process of a machine compiles while another one compiles the rest.
 _LEAST_SQUARES = ("spectral", "normal")
@@ -25,11 +24,7 @@ def warm_up() -> None:
 
     numba keeps them in `NUMBA_CACHE_DIR`, or beside the sources. The first two processes of a
     machine take a minute for it, for which others wait; any other takes a second.
-
-    From then on every product of numpy's is made by the thread that asks for it: to see to that
-    at each product takes longer than those of a small fit.
     """
-    one_blas_thread().__enter__()
     compile_once(PARTS, DIRECTORY)
 
 

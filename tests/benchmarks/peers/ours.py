@@ -10,7 +10,15 @@ from service.schemas.fits import FitRequest
 from tests.benchmarks.peers.answering import Ready, answer_requests
 from tests.benchmarks.peers.figures import Fitted
 from tests.benchmarks.workloads import Job
-from workers.engine import Data, Result, Specification, fit, fit_many, warm_up
+from workers.engine import (
+    Data,
+    Result,
+    Specification,
+    fit,
+    fit_many,
+    hold_one_blas_thread,
+    warm_up,
+)
 
 
 def prepare(jobs: list[Job], strategy: str = "auto") -> Ready[Sequence[Result]]:
@@ -43,5 +51,7 @@ def _read(results: Sequence[Result]) -> Fitted:
 
 
 if __name__ == "__main__":
+    # As a worker's process does.
+    hold_one_blas_thread()
     warm_up()
     answer_requests(partial(prepare, strategy=sys.argv[1]), ("torch", "numpy", "numba"))

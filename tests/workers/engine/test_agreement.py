@@ -74,7 +74,7 @@ def first_loss(plain: PlainFit) -> float:
 def distance(found: Result | PlainFit, exact: PlainFit) -> float:
     """The largest relative difference; below a thousandth of the first loss, of that.
 
-    A ten-thousandth of that thousandth is where the digits of float32 end.
+    1e-4, which float32 is allowed, of that is about its rounding of numbers as large as the loss.
     """
     floor = 1e-3 * first_loss(exact)
     pairs = zip(numbers(found), numbers(exact), strict=True)

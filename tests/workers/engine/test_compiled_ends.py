@@ -41,10 +41,9 @@ def test_it_diverges_where_the_plain_loop_does(case: Case, lr: float, dtype: str
 
     compiled, plain = both(case, **changes, dtype=dtype)
 
-    # Scores of classes that are rounded to whole numbers have any probabilities, and where these go
-    # back through layers they decide which of them are dead: so one of 1e7 had a network in float32
-    # diverge here and not there.
-    if not (case[1].n_classes and model.get("hidden")):
+    # A score of 1e7 is rounded to whole numbers in float32, and has any probability; where these go
+    # back through layers they decide which of them are dead.
+    if dtype == "float64" or not (case[1].n_classes and model.get("hidden")):
         assert (compiled.status, compiled.failed_step) == (plain.status, plain.failed_step)
         assert compiled.n_steps == plain.n_steps
     assert all(np.isfinite(weight).all() for weight in compiled.weights.values())

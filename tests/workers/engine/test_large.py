@@ -17,7 +17,7 @@ from workers.engine.backpropagation import SLOPES
 from workers.engine.batches import cut_batches
 from workers.engine.large import LargeDescent, large_rows
 from workers.engine.networks import ACTIVATIONS, OUTPUTS
-from workers.engine.products import by_blas, by_onednn, product
+from workers.engine.products import by_blas, by_onednn, onednn_is_faster, product
 from workers.engine.rows import Part, Rows
 
 NETWORK: dict[str, Any] = {
@@ -195,6 +195,14 @@ def test_large_layers_go_on_to_the_bit(kind: str) -> None:
 
     assert_one_run(parts)
     assert parts[0].n_threads == 2
+
+
+@pytest.mark.parametrize(
+    ("vendor", "has_mkl", "is_faster"),
+    [("GenuineIntel", True, False), ("GenuineIntel", False, True), ("AuthenticAMD", True, True)],
+)
+def test_which_library_is_faster(vendor: str, has_mkl: bool, is_faster: bool) -> None:
+    assert onednn_is_faster(vendor, has_mkl=has_mkl) == is_faster
 
 
 # Whichever library this machine's products are made by, the other one is another machine's.
