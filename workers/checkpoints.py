@@ -67,19 +67,26 @@ class StoredCheckpoints:
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Keep this one; where the store does not take it, the fit goes on without."""
+        is_taken = self._store(checkpoint)
+        now = time.monotonic()
+        seconds = now - self._began
+        pause = _LEAST_PAUSE * seconds
+        if is_taken:
+            log.debug("checkpoint_written", step=checkpoint.n_steps, seconds=seconds)
+        else:
+            pause = min(pause, _MOST_PAUSE_SECONDS)
+        self._has_parted = draining()
+        self._next = now + max(self._every_seconds, pause)
+
+    def _store(self, checkpoint: Checkpoint) -> bool:
+        """Whether the store has taken it."""
         arrays = checkpoint.to_arrays() | {_MADE_BY: self._made_by}
         try:
             store_checkpoint(self._context, self._claim.fit_id, self._claim.fence, arrays)
         except (OSError, Unavailable) as error:
             log.warning("checkpoint_not_written", step=checkpoint.n_steps, error=repr(error))
-            pause = _MOST_PAUSE_SECONDS
-        else:
-            pause = math.inf
-            seconds = time.monotonic() - self._began
-            log.debug("checkpoint_written", step=checkpoint.n_steps, seconds=seconds)
-        now = time.monotonic()
-        self._has_parted = draining()
-        self._next = now + max(self._every_seconds, min(pause, _LEAST_PAUSE * (now - self._began)))
+            return False
+        return True
 
     def _find(self) -> Checkpoint | None:
         arrays = newest_checkpoint(self._context, self._claim.fit_id, self._claim.fence)

@@ -1,6 +1,5 @@
 """Claims end to end: load, compute, record, finish."""
 
-import gc
 import os
 import socket
 import time
@@ -14,6 +13,7 @@ from service.artifacts import forget_attempt, store_arrays
 from service.context import Context
 from service.database import DatabaseError
 from service.errors import Unavailable
+from service.garbage import spare_what_is_loaded
 from service.lifecycle import Claim, End
 from service.waking import heard
 from workers import engine
@@ -57,10 +57,7 @@ RUNS: Mapping[str, type[Run]] = {"fit": FitRun, "lr_range_test": LrRangeRun}
 def warm_up() -> None:
     """Load and compile all that a first fit would otherwise wait for."""
     engine.warm_up()
-    # What is loaded by now stays. To look through all of it for garbage, now and then as fits come
-    # and go, is a tenth of what small fits take.
-    gc.collect()
-    gc.freeze()
+    spare_what_is_loaded()
 
 
 def run_waiting(context: Context, queue: str) -> None:

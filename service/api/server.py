@@ -3,7 +3,6 @@
 Gunicorn reads the names below; its command line comes before them.
 """
 
-import gc
 import os
 import shutil
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from service import keys, listener
+from service import garbage, keys, listener
 from service.api import connections, memory
 from service.api.streams import MOST_STREAMS
 from service.api.waiting import MOST_WAITS, begin_drain
@@ -87,9 +86,7 @@ def pre_request(_worker: Any, served: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """In a worker with its app loaded: let SIGTERM also end the waits that requests are in."""
-    # What is loaded by now stays, and is not looked through for garbage.
-    gc.collect()
-    gc.freeze()
+    garbage.spare_what_is_loaded()
     stop = signal.getsignal(signal.SIGTERM)
 
     def drain(number: int, frame: FrameType | None) -> None:

@@ -35,7 +35,7 @@ _ENDED = fits.c.status.in_(("succeeded", "failed", "cancelled"))
 
 def insert_fits(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Add fits, all queued."""
-    connection.execute(insert(fits), [*rows])
+    connection.execute(insert(fits), rows)
 
 
 def insert_artifacts(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

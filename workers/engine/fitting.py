@@ -7,8 +7,6 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import torch
-from torch import nn
 
 from workers.engine.asides import aside_if, wait_for_others
 from workers.engine.batches import Batches, cut_batches
@@ -151,8 +149,8 @@ def check(spec: Specification, shape: Shape) -> None:
     spec.init.check(spec.model, shape, spec.dtype)
     spec.optimizer.check()
     if spec.schedule is not None:
-        optimizer = spec.optimizer.build([nn.Parameter(torch.zeros(1))])
-        spec.schedule.build(optimizer, batches.n_moves(spec.schedule.interval))
+        n_moves = batches.n_moves(spec.schedule.interval)
+        spec.schedule.build(spec.optimizer.for_schedule(), n_moves)
     choose_strategy(spec, shape)
 
 

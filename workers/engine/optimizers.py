@@ -116,6 +116,10 @@ class Optimizer:
         if refusal is not None:
             raise SpecificationError("/optimizer", refusal)
 
+    def for_schedule(self) -> optim.Optimizer:
+        """The torch optimizer of one number that nobody fits: a schedule moves its rate."""
+        return self.build([nn.Parameter(torch.zeros(1))])
+
     def build(self, parameters: Iterable[nn.Parameter], *, fused: bool = False) -> optim.Optimizer:
         """The torch optimizer of these parameters, as one group; raises what `check` does.
 

@@ -3,9 +3,7 @@
 import copy
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from workers.engine.batches import Batches
 from workers.engine.normal_problem import Plateau
@@ -31,7 +29,7 @@ class PlateauRates:
         if spec.schedule is None:
             raise ValueError("there is no schedule")
         self._spec = spec
-        self._optimizer = spec.optimizer.build([nn.Parameter(torch.zeros(1))])
+        self._optimizer = spec.optimizer.for_schedule()
         n_moves = batches.n_moves(spec.schedule.interval)
         self._schedule = spec.schedule.build(self._optimizer, n_moves)
         state = None if snapshot is None else snapshot.schedule

@@ -5,9 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from workers.engine import schedule_loops
 from workers.engine.batches import Batches
@@ -49,7 +47,7 @@ class Rates:
         if spec.schedule is None:
             return
         n_moves = batches.n_moves(spec.schedule.interval)
-        self._optimizer = spec.optimizer.build([nn.Parameter(torch.zeros(1))])
+        self._optimizer = spec.optimizer.for_schedule()
         self._schedule = spec.schedule.build(self._optimizer, n_moves)
         state = None if snapshot is None else snapshot.schedule
         take_up(spec, state, self._schedule, self._optimizer, n_moves)
